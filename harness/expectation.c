@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/check.h"
+#include "harness/random.h"
+
+/* Above this, run B reads the same inputs as run A. */
+#define MAX_COPIED_BYTES (64 << 20)
+
+static int64_t rows_of(const struct assay_tensor *tensor, const void *shape)
+{
+    int64_t count = tensor->count(shape);
+    return count == 0 ? 0 : count / tensor->columns(shape);
+}
+
+double case_work(const struct assay_case *item)
+{
+    double elements = 0;
+    for (size_t i = 0; i < item->op->n_tensors; i++) {
+        if (is_output(&item->op->tensors[i]))
+            elements += (double)item->op->tensors[i].count(item->shape);
+    }
+    return elements * (double)item->op->inner(item->shape);
+}
+
+static int compare_columns(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* All columns, or as many as the oracle's budget allows: the first and the last, those beside
+ * multiples of 16 at both ends, and others at random, by the case's seed. */
+static bool choose_columns(struct expectation *x, int64_t columns, int64_t budget,
+                           struct error *error)
+{
+    int64_t row_work = x->rows * x->item->op->inner(x->item->shape);
+    int64_t wanted = budget / (row_work > 0 ? row_work : 1);
+    wanted = wanted < 16 ? 16 : wanted;
+    x->n_columns = wanted < columns ? wanted : columns;
+    x->columns = malloc((size_t)x->n_columns * sizeof(*x->columns));
+    struct random random;
+    if (!x->columns || !random_open(&random, case_hash(x->item)))
+        return fail(error, "out of memory");
+    random.source.start(&random.source, "columns");
+    const int64_t edges[] = {0, 1, 15, 16, 63, 64, columns - 17, columns - 2, columns - 1};
+    const int64_t n_edges = sizeof(edges) / sizeof(*edges);
+    int64_t count = 0;
+    for (int64_t i = 0; count < x->n_columns; i++) {
+        int64_t column = x->n_columns == columns ? i
+                         : i < n_edges           ? edges[i]
+                                                 : assay_below(&random.source, columns);
+        bool taken = column < 0 || column >= columns;
+        for (int64_t j = 0; x->n_columns < columns && j < count; j++)
+            taken = taken || x->columns[j] == column;
+        if (!taken)
+            x->columns[count++] = column;
+    }
+    random_close(&random);
+    qsort(x->columns, (size_t)count, sizeof(*x->columns), compare_columns);
+    return true;
+}
+
+/* Runs the reference over outputs full of poison, if it has any that are compared bit by bit. */
+static bool run_reference(const struct expectation *x, struct tensors *outputs, enum poison poison,
+                          struct error *error)
+{
+    const struct assay_op *op = x->item->op;
+    const void *shape = x->item->shape;
+    if (!tensors_make(outputs, op, shape, OUTPUTS, AT_END, PRIVATE, error))
+        return false;
+    bool has_bits = false;
+    for (size_t i = 0; i < op->n_tensors; i++) {
+        has_bits = has_bits || op->tensors[i].role == ASSAY_OUT_BITS;
+        if (is_output(&op->tensors[i]))
+            poison_fill(outputs->buffers[i].data, outputs->buffers[i].bytes, poison);
+        else
+            outputs->pointers[i] = x->inputs.pointers[i];
+    }
+    if (!has_bits)
+        return true;
+    int64_t scratch = op->reference->scratch_bytes ? op->reference->scratch_bytes(shape, 1) : 0;
+    struct guarded memory;
+    if (!guarded_make_aligned(&memory, scratch, error))
+        return false;
+    const char *refused = op->reference->run(shape, outputs->pointers, NULL, memory.data, 1);
+    guarded_free(&memory);
+    return !refused || fail(error, "%s: the reference refuses it: %s", x->item->key, refused);
+}
+
+static bool ask_oracle(struct expectation *x, bool twins, int64_t budget, struct error *error)
+{
+    const struct assay_op *op = x->item->op;
+    const void *shape = x->item->shape;
+    for (x->real = 0; x->real < op->n_tensors; x->real++) {
+        if (op->tensors[x->real].role == ASSAY_OUT_REAL)
+            break;
+    }
+    if (x->real == op->n_tensors)
+        return true;
+    const struct assay_tensor *tensor = &op->tensors[x->real];
+    x->rows = rows_of(tensor, shape);
+    if (!choose_columns(x, tensor->columns(shape), budget, error))
+        return false;
+    size_t count = (size_t)(x->rows * x->n_columns);
+    x->expected = malloc(count * sizeof(*x->expected));
+    x->twin = twins && op->twin ? malloc(count * sizeof(*x->twin)) : NULL;
+    if (!x->expected || (twins && op->twin && !x->twin))
+        return fail(error, "%s: out of memory", x->item->key);
+    op->oracle(shape, x->reference.pointers, x->real, x->columns, x->n_columns, x->expected);
+    if (x->twin)
+        op->twin(shape, x->reference.pointers, x->real, ASSAY_I8, x->columns, x->n_columns,
+                 x->twin);
+    return true;
+}
+
+static bool copy_inputs(struct expectation *x, struct error *error)
+{
+    const struct assay_op *op = x->item->op;
+    int64_t bytes = shape_bytes(op, x->item->shape);
+    if (bytes > MAX_COPIED_BYTES)
+        return true;
+    if (!tensors_make(&x->inputs_b, op, x->item->shape, INPUTS, AT_START, PRIVATE, error))
+        return false;
+    for (size_t i = 0; i < op->n_tensors; i++) {
+        if (x->inputs.buffers[i].data)
+            memcpy(x->inputs_b.buffers[i].data, x->inputs.buffers[i].data,
+                   x->inputs.buffers[i].bytes);
+    }
+    return true;
+}
+
+bool expectation_make(struct expectation *x, const struct assay_case *item, bool twins,
+                      const struct check_options *options, struct error *error)
+{
+    *x = (struct expectation){.item = item};
+    const struct assay_op *op = item->op;
+    bool made = tensors_make(&x->inputs, op, item->shape, INPUTS, AT_END, PRIVATE, error) &&
+                tensors_make(&x->reference, op, item->shape, OUTPUTS, AT_END, PRIVATE, error) &&
+                case_fill(item, x->inputs.pointers, 0, error);
+    if (made && op->spoil)
+        op->spoil(item->shape, x->inputs.pointers);
+    made = made && run_reference(x, &x->reference, POISON_A, error) &&
+           run_reference(x, &x->reference_b, POISON_B, error) &&
+           ask_oracle(x, twins, options->max_oracle, error) && copy_inputs(x, error);
+    for (size_t i = 0; made && i < op->n_tensors; i++) {
+        guarded_read_only(&x->inputs.buffers[i]);
+        guarded_read_only(&x->inputs_b.buffers[i]);
+    }
+    if (!made)
+        expectation_free(x);
+    return made;
+}
+
+void expectation_free(struct expectation *x)
+{
+    tensors_free(&x->inputs);
+    tensors_free(&x->inputs_b);
+    tensors_free(&x->reference);
+    tensors_free(&x->reference_b);
+    free(x->columns);
+    free(x->expected);
+    free(x->twin);
+    *x = (struct expectation){0};
+}

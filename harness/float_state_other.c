@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Elsewhere the C library's view: rounding mode only. */
+#include <fenv.h>
+
+#include "harness/float_state.h"
+
+struct float_state float_state_get(void)
+{
+    return (struct float_state){(uint32_t)fegetround(), 0};
+}
+
+bool float_state_equal(struct float_state a, struct float_state b)
+{
+    return a.mxcsr == b.mxcsr;
+}

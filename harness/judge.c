@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness/judge.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/statistics.h"
+#include "ref/f16.h"
+
+#define U        0x1p-24
+#define I8_STEPS 254.0 /* half steps of a digit in amax: error <= amax / 254 */
+
+/* Outputs that the test of the mean square needs, and rows that the t test of their means needs. */
+#define MIN_OUTPUTS 32
+#define MIN_ROWS    8
+/* Share of outputs that must tell a wrong kernel from a right one. */
+#define MIN_TELLING 0.1
+
+double judge_tolerance(const struct assay_expected *expected, enum assay_numerics numerics,
+                       int64_t depth)
+{
+    double gamma = (double)depth * U / (1 - (double)depth * U);
+    if (numerics == ASSAY_I8)
+        return expected->step / I8_STEPS + 3 * U * expected->step + expected->flushed +
+               gamma * (expected->magnitude + expected->reach / I8_STEPS) + expected->slack;
+    return gamma * expected->magnitude + expected->slack;
+}
+
+/* Floats in the order of their values as integers, -0 next to +0. */
+static int64_t ordinal(float x)
+{
+    uint32_t bits = assay_f32_bits(x);
+    int64_t magnitude = bits & 0x7fffffff;
+    return bits >> 31 ? -1 - magnitude : magnitude;
+}
+
+double ulp_distance(float a, float b)
+{
+    if (isnan(a) || isnan(b))
+        return isnan(a) && isnan(b) ? 0 : INFINITY;
+    return fabs((double)(ordinal(a) - ordinal(b)));
+}
+
+bool same_bits(float a, float b)
+{
+    return (isnan(a) && isnan(b)) || assay_f32_bits(a) == assay_f32_bits(b);
+}
+
+void judge_say(struct judgement *judgement, const char *format, ...)
+{
+    if (judgement->reason[0])
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(judgement->reason, sizeof(judgement->reason), format, args);
+    va_end(args);
+}
+
+static bool may_overflow(const struct assay_expected *expected)
+{
+    return fmax(expected->magnitude, expected->reach) > FLT_MAX / 2.0;
+}
+
+static double sigma_i8(const struct assay_expected *expected)
+{
+    return sqrt(expected->step_sq / 12) / 127;
+}
+
+/* Running sums of one tensor. */
+struct measure {
+    double *utilisation; /* of every judged element */
+    size_t count;
+    double err_sq, value_sq;
+    double z_sq;                  /* of all outputs, z = err / sigma */
+    double row_mean, row_mean_sq; /* of the rows' mean z */
+    size_t z_rows;
+    size_t telling, apart, pairs;
+    double worst_rank; /* largest err / tolerance so far, at least 1 where the twin differs */
+};
+
+static double tolerance_of(const struct judge_input *in, const struct assay_expected *expected)
+{
+    bool exact = in->exact && (in->numerics != ASSAY_I8 || in->twin);
+    return exact ? 0 : judge_tolerance(expected, in->numerics, in->depth);
+}
+
+/* What an error of this size would have to exceed to be seen. */
+static double threshold_of(const struct judge_input *in, const struct assay_expected *expected)
+{
+    if (in->twin)
+        return 0;
+    double tolerance = tolerance_of(in, expected);
+    return in->statistical && in->numerics == ASSAY_I8 ? fmin(tolerance, 6 * sigma_i8(expected))
+                                                       : tolerance;
+}
+
+/* Measures one element with a finite expected value that cannot overflow; returns err / tolerance
+ * and adds err / sigma to *z. */
+static double measure_element(const struct judge_input *in, int64_t row, int64_t i, float got,
+                              struct measure *m, struct judgement *judgement, double *z)
+{
+    const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
+    double err = (double)got - expected->value;
+    double sigma = sigma_i8(expected);
+    if (sigma > 0) {
+        *z += err / sigma;
+        m->z_sq += err / sigma * (err / sigma);
+    }
+    m->err_sq += err * err;
+    m->value_sq += expected->value * expected->value;
+    judgement->max_ulp = fmax(judgement->max_ulp, ulp_distance(got, (float)expected->value));
+    double threshold = threshold_of(in, expected);
+    m->telling += fabs(expected->value) > threshold;
+    if (i > 0) {
+        m->pairs++;
+        m->apart += fabs(expected->value - expected[-1].value) > threshold;
+    }
+    double utilisation = err == 0 ? 0 : fabs(err) / tolerance_of(in, expected);
+    if (!isfinite(got))
+        utilisation = INFINITY;
+    m->utilisation[m->count++] = utilisation;
+    return utilisation;
+}
+
+static void measure_row(const struct judge_input *in, const char *tensor, int64_t row,
+                        struct measure *m, struct judgement *judgement)
+{
+    double z = 0;
+    size_t z_count = 0;
+    for (int64_t i = 0; i < in->n_columns; i++) {
+        const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
+        float got = in->got[row * in->columns + in->judged_columns[i]];
+        if (expected->untouched)
+            continue;
+        judgement->judged++;
+        double utilisation = 0;
+        bool twin_differs = in->twin && !same_bits(got, in->twin[row * in->n_columns + i]);
+        if (!isfinite(expected->value)) {
+            if (isfinite(got)) {
+                utilisation = INFINITY;
+                judge_say(judgement, "is finite where an input is not");
+            }
+        } else if (may_overflow(expected)) {
+            judgement->excused++;
+        } else {
+            utilisation = measure_element(in, row, i, got, m, judgement, &z);
+            z_count++;
+        }
+        if (twin_differs && utilisation <= 1)
+            judge_say(judgement, "differs from the scalar twin of its class");
+        judgement->bad += utilisation > 1 || twin_differs;
+        double rank = twin_differs ? fmax(utilisation, 1) : utilisation;
+        if (rank > m->worst_rank) {
+            m->worst_rank = rank;
+            judgement->worst = (struct worst){tensor,
+                                              row,
+                                              in->judged_columns[i],
+                                              (double)got,
+                                              expected->value,
+                                              tolerance_of(in, expected)};
+        }
+    }
+    if (z_count == 0)
+        return;
+    double mean = z / (double)z_count;
+    m->z_rows++;
+    m->row_mean += mean;
+    m->row_mean_sq += mean * mean;
+}
+
+static void test_f32(const struct measure *m, struct judgement *judgement)
+{
+    if (m->value_sq > 0 && judgement->nmse > JUDGE_MAX_NMSE_F32)
+        judge_say(judgement, "NMSE %.2g is above %.0e", judgement->nmse, JUDGE_MAX_NMSE_F32);
+}
+
+static void test_i8(const struct judge_input *in, const struct measure *m,
+                    struct judgement *judgement)
+{
+    if (m->count < MIN_OUTPUTS)
+        return;
+    double outputs = (double)m->count;
+    double freedom = 1 / (1 / outputs + 3.2 / (double)in->activations);
+    struct interval allowed = mean_square_interval(freedom, JUDGE_ALPHA);
+    judgement->z_mean_square = m->z_sq / outputs;
+    if (judgement->z_mean_square < allowed.low || judgement->z_mean_square > allowed.high)
+        judge_say(judgement,
+                  "mean square error is %.3g of what rounding to int8 gives, outside %.3g..%.3g",
+                  judgement->z_mean_square, allowed.low, allowed.high);
+    if (m->z_rows < MIN_ROWS)
+        return;
+    double rows = (double)m->z_rows, mean = m->row_mean / rows;
+    judgement->z_mean = mean;
+    double deviation = sqrt(fmax(0, m->row_mean_sq / rows - mean * mean) * rows / (rows - 1));
+    allowed = mean_interval(m->z_rows, deviation, JUDGE_ALPHA);
+    if (mean < allowed.low || mean > allowed.high)
+        judge_say(judgement, "errors are biased: mean %.3g sigma, outside +-%.3g", mean,
+                  allowed.high);
+}
+
+static void finish(const struct judge_input *in, struct measure *m, struct judgement *judgement)
+{
+    if (m->count == 0)
+        return;
+    sort_samples(m->utilisation, m->count);
+    judgement->utilisation = m->utilisation[m->count - 1];
+    judgement->utilisation_median = quantile(m->utilisation, m->count, 0.5);
+    judgement->utilisation_p99 = quantile(m->utilisation, m->count, 0.99);
+    judgement->nmse = m->value_sq > 0 ? m->err_sq / m->value_sq : 0;
+    double enough = MIN_TELLING * (double)m->count;
+    if ((double)m->telling > enough &&
+        (m->pairs == 0 || (double)m->apart > MIN_TELLING * (double)m->pairs))
+        judgement->telling = true;
+    if (judgement->bad > 0)
+        judge_say(judgement, "%lld of %lld judged elements are out of tolerance",
+                  (long long)judgement->bad, (long long)judgement->judged);
+    if (in->statistical && in->numerics == ASSAY_F32)
+        test_f32(m, judgement);
+    if (in->statistical && in->numerics == ASSAY_I8)
+        test_i8(in, m, judgement);
+}
+
+bool judge_real(const struct judge_input *in, const char *tensor, struct judgement *judgement,
+                struct error *error)
+{
+    size_t count = (size_t)(in->rows * in->n_columns);
+    struct measure m = {
+        .utilisation = malloc((count + 1) * sizeof(double)),
+    };
+    if (!m.utilisation)
+        return fail(error, "out of memory");
+    judgement->z_mean = judgement->z_mean_square = NAN;
+    for (int64_t row = 0; row < in->rows; row++)
+        measure_row(in, tensor, row, &m, judgement);
+    finish(in, &m, judgement);
+    free(m.utilisation);
+    return true;
+}
+
+static bool elements_equal(const struct assay_tensor *tensor, const void *expected, const void *got,
+                           int64_t i)
+{
+    if (tensor->dtype == ASSAY_DTYPE_U8)
+        return ((const uint8_t *)expected)[i] == ((const uint8_t *)got)[i];
+    if (tensor->dtype == ASSAY_DTYPE_F32)
+        return same_bits(((const float *)expected)[i], ((const float *)got)[i]);
+    return ((const uint32_t *)expected)[i] == ((const uint32_t *)got)[i];
+}
+
+static double element_value(const struct assay_tensor *tensor, const void *data, int64_t i)
+{
+    switch (tensor->dtype) {
+    case ASSAY_DTYPE_U8: return ((const uint8_t *)data)[i];
+    case ASSAY_DTYPE_U32: return ((const uint32_t *)data)[i];
+    case ASSAY_DTYPE_I32: return ((const int32_t *)data)[i];
+    default: return (double)((const float *)data)[i];
+    }
+}
+
+void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns,
+                const void *expected, const void *got, struct judgement *judgement)
+{
+    int64_t bad = 0;
+    for (int64_t i = 0; i < rows * columns; i++) {
+        if (i > 0 && element_value(tensor, expected, i) != element_value(tensor, expected, i - 1))
+            judgement->telling = true;
+        if (elements_equal(tensor, expected, got, i))
+            continue;
+        if (judgement->bad == 0)
+            judgement->worst = (struct worst){tensor->name,
+                                              i / columns,
+                                              i % columns,
+                                              element_value(tensor, got, i),
+                                              element_value(tensor, expected, i),
+                                              0};
+        if (tensor->dtype == ASSAY_DTYPE_F32)
+            judgement->max_ulp = fmax(judgement->max_ulp, ulp_distance(((const float *)expected)[i],
+                                                                       ((const float *)got)[i]));
+        judgement->bad++;
+        bad++;
+    }
+    judgement->judged += rows * columns;
+    if (bad > 0)
+        judge_say(judgement, "%lld of %lld elements of %s differ from the reference",
+                  (long long)bad, (long long)(rows * columns), tensor->name);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Judging: how far outputs are from what is expected (measure), and whether that is allowed
+ * (judge). Knows classes, not ops.
+ *
+ * Notation: u = 2^-24; D the kernel's declared depth; gamma = D*u / (1 - D*u); per output the
+ * oracle's sums of struct assay_expected (ref/op.h). An output is within tolerance if
+ *
+ *   f32  |err| <= gamma * magnitude + slack
+ *   i8   |err| <= step/254 + 3*u*step + flushed + gamma * (magnitude + reach/254) + slack
+ *
+ * f32: each term |w*x| passes at most D roundings, whatever the order of summation (Higham,
+ * Accuracy and Stability, 2nd ed., 3.1); magnitude counts both parts of w = d*sc*q - dmin*m, since
+ * kernels may sum them apart. i8: rounding to a digit moves x by at most half a step amax/254, its
+ * own arithmetic (1/amax, the product, the scale) by 3*u*amax; the sums then run over the quantized
+ * activations, whose magnitude is at most reach/254 larger.
+ *
+ * Beside the bound, on fill `model`: class f32 must reach NMSE <= 1e-11; for i8 the error of an
+ * output is close to normal with sigma^2 = step_sq / 127^2 / 12, so z = err / sigma has mean square
+ * 1 and mean 0. The mean square must lie in its chi-square interval, the means of z over outputs,
+ * row by row, in their t interval, at 1e-9 each. Errors of a row share its activations, so their
+ * effective number is 1 / (1/outputs + 3.2/activations): the variance of a squared uniform error is
+ * 0.8 of its mean squared, against 2 for a normal one, and the few blocks with a large channel, an
+ * eighth or more, carry the sum.
+ *
+ * On fill `exact`: tolerance 0 (zeros of either sign are equal), except for i8 without the twin.
+ * A kernel that promises the twin must have its bits everywhere. A value that is not finite must
+ * come out so. An output whose magnitude or reach passes FLT_MAX/2 may overflow and is excused.
+ */
+#ifndef ASSAY_HARNESS_JUDGE_H
+#define ASSAY_HARNESS_JUDGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/error.h"
+#include "ref/op.h"
+
+#define JUDGE_MAX_NMSE_F32 1e-11
+#define JUDGE_ALPHA        1e-9
+
+/* One ASSAY_OUT_REAL tensor of one run, and what is expected of it. Arrays of judged elements are
+ * [rows][n_columns]; `got` is the whole tensor, [rows][columns]. */
+struct judge_input {
+    enum assay_numerics numerics;
+    int64_t depth;
+    bool exact;          /* the fill is exact: tolerance 0 */
+    bool statistical;    /* the fill suits the statistical tests */
+    int64_t activations; /* different ones that the outputs were computed from */
+    int64_t rows, columns, n_columns;
+    const int64_t *judged_columns;
+    const struct assay_expected *expected;
+    const float *twin; /* NULL: none promised */
+    const float *got;
+};
+
+struct worst {
+    const char *tensor;
+    int64_t row, column;
+    double got, expected, tolerance;
+};
+
+struct judgement {
+    int64_t judged, excused, bad;
+    double utilisation; /* largest err / tolerance; 0 where tolerance is 0 and met */
+    double utilisation_median, utilisation_p99;
+    double nmse;
+    double max_ulp;
+    double z_mean_square, z_mean; /* NAN: not tested */
+    int64_t tie_swaps;
+    bool telling; /* outputs are far enough from zero and from each other to show an error */
+    struct worst worst;
+    char reason[256]; /* empty: nothing wrong */
+};
+
+double judge_tolerance(const struct assay_expected *expected, enum assay_numerics numerics,
+                       int64_t depth);
+
+/* Distance of two floats in units in the last place; NaNs are equal, +0 and -0 are apart by 1. */
+double ulp_distance(float a, float b);
+
+/* Bitwise equality in which any NaN equals any NaN. */
+bool same_bits(float a, float b);
+
+/* Adds to `judgement`, which starts zeroed. False: out of memory. */
+bool judge_real(const struct judge_input *input, const char *tensor, struct judgement *judgement,
+                struct error *error);
+
+/* Compares whole tensors of 4-byte elements or bytes, 0 ULP. */
+void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns,
+                const void *expected, const void *got, struct judgement *judgement);
+
+/* Sets `reason` to the first sentence that is said. */
+void judge_say(struct judgement *judgement, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

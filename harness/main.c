@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/options.h"
+#include "harness/report.h"
+#include "harness/run.h"
+#include "harness/schema.h"
+#include "harness/terminal.h"
+#include "opt/kernels.h"
+
+enum exit_status { EXIT_PASSED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* Multiply-adds beyond which the ref tier is skipped: seconds of a check, once more in a bench,
+ * where it is the baseline. */
+#define MAX_REF_CHECK ((int64_t)1000000000)
+#define MAX_REF_BENCH ((int64_t)5000000000)
+/* What the oracle may spend on a case: under a second. */
+#define MAX_ORACLE    ((int64_t)1 << 28)
+
+static bool load_cases(const struct options *options, struct cases *cases, struct error *error)
+{
+    if (options->n_arguments == 0)
+        return fail(error, options->command == COMMAND_REPLAY ? "no case key given"
+                                                              : "no case file or directory given");
+    for (size_t i = 0; i < options->n_arguments; i++) {
+        bool loaded = options->command == COMMAND_REPLAY
+                          ? cases_from_key(options->arguments[i], cases, error)
+                          : cases_load(options->arguments[i], cases, error);
+        if (!loaded)
+            return false;
+    }
+    return (!options->seed_given || cases_set_seed(cases, options->seed, error)) &&
+           cases_select(cases, options->cases, options->tag, options->shard_index,
+                        options->shard_count, error);
+}
+
+static bool load_kernels(const struct options *options, struct kernels *kernels,
+                         struct error *error)
+{
+    return kernels_add(kernels, assay_own_kernels(), options->features, error) &&
+           kernels_select(kernels, options->kernels, error);
+}
+
+static char *join(int argc, char **argv)
+{
+    size_t length = 1;
+    for (int i = 0; i < argc; i++)
+        length += strlen(argv[i]) + 1;
+    char *line = calloc(length, 1);
+    for (int i = 0; line && i < argc; i++) {
+        strcat(line, argv[i]);
+        if (i < argc - 1)
+            strcat(line, " ");
+    }
+    return line;
+}
+
+static int list(const struct options *options, struct error *error)
+{
+    struct kernels kernels = {0};
+    struct cases cases = {0};
+    bool ok = true;
+    if (options->schema) {
+        json_t *schema = schema_make();
+        ok = schema && json_dumpf(schema, stdout, SCHEMA_DUMP_FLAGS) == 0 && puts("") >= 0;
+        json_decref(schema);
+        if (!ok)
+            fail(error, "cannot write the schema");
+    } else if (options->n_arguments > 0) {
+        ok = load_cases(options, &cases, error) &&
+             (cases.count > 0 || fail(error, "no case is selected"));
+        terminal_cases(&cases);
+    } else {
+        ok = load_kernels(options, &kernels, error) &&
+             (kernels.count > 0 || fail(error, "no kernel is selected"));
+        if (ok)
+            terminal_kernels(&kernels);
+    }
+    cases_free(&cases);
+    kernels_free(&kernels);
+    return ok ? EXIT_PASSED : EXIT_USAGE;
+}
+
+static bool execute(struct run *run, const struct options *options, struct error *error)
+{
+    if (!load_kernels(options, &run->kernels, error) || !load_cases(options, &run->cases, error) ||
+        !run_validate(run, error) || (options->json && !report_writable(options->json, error)) ||
+        !context_read(&run->context, options->features, error))
+        return false;
+    if (run->context.llc_bytes > 0)
+        run->timing.llc_bytes = run->context.llc_bytes;
+    bool ran = run_all(run, terminal_progress, error);
+    terminal_progress_end();
+    if (!ran)
+        return false;
+    terminal_results(run, options->verbose || options->command == COMMAND_REPLAY);
+    terminal_check_table(run);
+    terminal_bench_tables(run);
+    terminal_summary(run);
+    if (!options->json)
+        return true;
+    if (!report_write(run, options->json, error))
+        return false;
+    printf("report: %s\n", options->json);
+    return true;
+}
+
+static int check_or_bench(const struct options *options, int argc, char **argv, struct error *error)
+{
+    bool bench = options->command == COMMAND_BENCH;
+    struct run run = {
+        .bench = bench,
+        .check = {.threads = options->threads,
+                  .seconds = options->timeout_seconds,
+                  .memory_bytes = options->memory_bytes,
+                  .max_oracle = MAX_ORACLE,
+                  .max_ref = bench ? MAX_REF_BENCH : MAX_REF_CHECK},
+        .timing = {.seconds = options->bench_seconds, .llc_bytes = (int64_t)32 << 20},
+        .command = join(argc, argv),
+    };
+    int status = EXIT_USAGE;
+    if (!run.command) {
+        fail(error, "out of memory");
+    } else if (execute(&run, options, error)) {
+        size_t skipped = run_count(&run, SKIPPED), passed = run_count(&run, PASS);
+        status = passed + skipped == run.n_results ? EXIT_PASSED : EXIT_FAILED;
+        if (skipped == run.n_results) {
+            fail(error, "every selected kernel was skipped");
+            status = EXIT_USAGE;
+        }
+    }
+    run_free(&run);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct error error = {0};
+    struct options options;
+    int status = EXIT_USAGE;
+    if (options_parse(argc, argv, &options, &error)) {
+        terminal_init(options.color);
+        status = options.command == COMMAND_LIST ? list(&options, &error)
+                                                 : check_or_bench(&options, argc, argv, &error);
+    }
+    free(options.arguments);
+    if (fflush(stdout) != 0 && status == EXIT_PASSED) {
+        fail(&error, "cannot write to standard output");
+        status = EXIT_USAGE;
+    }
+    if (error.text[0])
+        fprintf(stderr, "assay: %s\n", error.text);
+    return status;
+}

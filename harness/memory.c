@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness/memory.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "harness/random.h"
+
+#define CANARY 0xc5
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static bool make(struct guarded *buffer, int64_t bytes, size_t align, enum placement placement,
+                 enum sharing sharing, struct error *error)
+{
+    *buffer = (struct guarded){0};
+    if (bytes == 0)
+        return true;
+    size_t page = page_bytes(), inner = ((size_t)bytes + page - 1) / page * page;
+    int flags = MAP_ANONYMOUS | MAP_NORESERVE | (sharing == SHARED ? MAP_SHARED : MAP_PRIVATE);
+    uint8_t *map = mmap(NULL, inner + 2 * page, PROT_NONE, flags, -1, 0);
+    if (map == MAP_FAILED)
+        return fail(error, "cannot map %lld bytes: %s", (long long)bytes, strerror(errno));
+    if (mprotect(map + page, inner, PROT_READ | PROT_WRITE) != 0) {
+        munmap(map, inner + 2 * page);
+        return fail(error, "cannot map %lld bytes: %s", (long long)bytes, strerror(errno));
+    }
+    size_t before = placement == AT_END ? (inner - (size_t)bytes) / align * align : 0;
+    buffer->map = map;
+    buffer->map_bytes = inner + 2 * page;
+    buffer->bytes = (size_t)bytes;
+    buffer->data = map + page + before;
+    memset(map + page, CANARY, before);
+    memset(buffer->data + bytes, CANARY, inner - before - (size_t)bytes);
+    return true;
+}
+
+bool guarded_make(struct guarded *buffer, int64_t bytes, enum placement placement,
+                  enum sharing sharing, struct error *error)
+{
+    return make(buffer, bytes, 1, placement, sharing, error);
+}
+
+bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *error)
+{
+    return make(buffer, bytes, ASSAY_BUFFER_ALIGN, AT_END, SHARED, error);
+}
+
+void guarded_free(struct guarded *buffer)
+{
+    if (buffer->map)
+        munmap(buffer->map, buffer->map_bytes);
+    *buffer = (struct guarded){0};
+}
+
+void guarded_read_only(const struct guarded *buffer)
+{
+    if (buffer->map)
+        mprotect(buffer->map + page_bytes(), buffer->map_bytes - 2 * page_bytes(), PROT_READ);
+}
+
+bool guarded_canary_intact(const struct guarded *buffer)
+{
+    if (!buffer->map)
+        return true;
+    const uint8_t *from = buffer->map + page_bytes();
+    const uint8_t *to = buffer->map + buffer->map_bytes - page_bytes();
+    for (; from < buffer->data; from++) {
+        if (*from != CANARY)
+            return false;
+    }
+    for (from = buffer->data + buffer->bytes; from < to; from++) {
+        if (*from != CANARY)
+            return false;
+    }
+    return true;
+}
+
+uint8_t poison_byte(size_t offset, enum poison poison)
+{
+    uint32_t word = poison == POISON_A ? 0xffc0a55au : 0x7fe1b66bu;
+    return (uint8_t)(word >> 8 * (offset % 4));
+}
+
+void poison_fill(uint8_t *data, size_t bytes, enum poison poison)
+{
+    size_t filled = bytes < 4 ? bytes : 4;
+    for (size_t i = 0; i < filled; i++)
+        data[i] = poison_byte(i, poison);
+    while (filled < bytes) {
+        size_t count = filled < bytes - filled ? filled : bytes - filled;
+        count = count < 1 << 14 ? count : 1 << 14;
+        memcpy(data + filled, data, count);
+        filled += count;
+    }
+}
+
+bool is_output(const struct assay_tensor *tensor)
+{
+    return tensor->role == ASSAY_OUT_BITS || tensor->role == ASSAY_OUT_REAL;
+}
+
+bool tensors_make(struct tensors *tensors, const struct assay_op *op, const void *shape, int wanted,
+                  enum placement placement, enum sharing sharing, struct error *error)
+{
+    *tensors = (struct tensors){.op = op};
+    for (size_t i = 0; i < op->n_tensors; i++) {
+        const struct assay_tensor *tensor = &op->tensors[i];
+        if (!(wanted & (is_output(tensor) ? OUTPUTS : INPUTS)))
+            continue;
+        int64_t bytes = assay_mul(tensor->count(shape), (int64_t)assay_dtype_bytes(tensor->dtype));
+        if (!guarded_make(&tensors->buffers[i], bytes, placement, sharing, error)) {
+            tensors_free(tensors);
+            return false;
+        }
+        tensors->pointers[i] = tensors->buffers[i].data;
+    }
+    return true;
+}
+
+void tensors_free(struct tensors *tensors)
+{
+    for (size_t i = 0; i < ASSAY_MAX_TENSORS; i++)
+        guarded_free(&tensors->buffers[i]);
+}
+
+bool case_fill(const struct assay_case *item, void *const *pointers, uint64_t variant,
+               struct error *error)
+{
+    struct random random;
+    if (!random_open(&random, case_hash(item) + variant))
+        return fail(error, "out of memory");
+    bool filled = item->op->fill(item->shape, &item->fill, pointers, &random.source);
+    random_close(&random);
+    return filled || fail(error, "%s: out of memory", item->key);
+}

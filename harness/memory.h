@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* Buffers between unmapped pages, and the tensors of a case in such buffers. */
+#ifndef ASSAY_HARNESS_MEMORY_H
+#define ASSAY_HARNESS_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/case.h"
+#include "harness/error.h"
+
+/* Which end of the buffer touches an unmapped page. The other is up to a page away from one; the
+ * bytes between hold a canary. */
+enum placement { AT_END, AT_START };
+
+/* Whether a forked child writes into the same memory or into its own copy. */
+enum sharing { PRIVATE, SHARED };
+
+struct guarded {
+    uint8_t *map;
+    size_t map_bytes;
+    uint8_t *data; /* NULL if bytes is 0 */
+    size_t bytes;
+};
+
+bool guarded_make(struct guarded *buffer, int64_t bytes, enum placement placement,
+                  enum sharing sharing, struct error *error);
+/* SHARED, starting at a multiple of ASSAY_BUFFER_ALIGN and ending as close to an unmapped page as
+ * that allows. */
+bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *error);
+void guarded_free(struct guarded *buffer);
+void guarded_read_only(const struct guarded *buffer);
+bool guarded_canary_intact(const struct guarded *buffer);
+
+/* Two patterns for memory that a kernel must write or must not depend on. They differ in every
+ * byte; as f32 both are NaN. */
+enum poison { POISON_A, POISON_B };
+void poison_fill(uint8_t *data, size_t bytes, enum poison poison);
+uint8_t poison_byte(size_t offset, enum poison poison);
+
+/* One buffer per tensor, those that `wanted` says. */
+struct tensors {
+    const struct assay_op *op;
+    struct guarded buffers[ASSAY_MAX_TENSORS];
+    void *pointers[ASSAY_MAX_TENSORS];
+};
+
+enum wanted { INPUTS = 1, OUTPUTS = 2 };
+
+bool tensors_make(struct tensors *tensors, const struct assay_op *op, const void *shape, int wanted,
+                  enum placement placement, enum sharing sharing, struct error *error);
+void tensors_free(struct tensors *tensors);
+
+bool is_output(const struct assay_tensor *tensor);
+
+/* Fills the inputs that have a pointer; `variant` 0 is the case's own data. */
+bool case_fill(const struct assay_case *item, void *const *pointers, uint64_t variant,
+               struct error *error);
+
+#endif

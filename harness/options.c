@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness/options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/context.h"
+#include "opt/cpu.h"
+
+enum {
+    KEY_SHARD = 256,
+    KEY_THREADS,
+    KEY_SEED,
+    KEY_JSON,
+    KEY_TAG,
+    KEY_MEMORY,
+    KEY_TIMEOUT,
+    KEY_CPU,
+    KEY_COLOR,
+    KEY_SCHEMA,
+    KEY_TIME
+};
+
+static const char doc[] =
+    "Checks kernels of quantized MoE inference against naive references, and times them.\n"
+    "\n"
+    "list    the kernels, and why one cannot run here; with PATHs, the cases in them\n"
+    "check   judge every selected kernel on every selected case\n"
+    "bench   check, then time what passed\n"
+    "replay  check the one case that a KEY names, e.g. from a failure's replay line\n"
+    "\v"
+    "PATH is a case file, or a directory that is searched for them. Exit status: 0 all passed, "
+    "1 a kernel failed, 2 wrong usage, bad input or nothing selected.";
+
+static const struct argp_option described[] = {
+    {"kernels", 'k', "REGEX", 0, "only kernels whose OP/NAME matches", 0},
+    {"cases", 'c', "REGEX", 0, "only cases whose name or key matches", 0},
+    {"tag", KEY_TAG, "TAG", 0, "only cases with this tag", 0},
+    {"shard", KEY_SHARD, "I/N", 0,
+     "the I-th of N parts of the cases; auto: by SLURM_ARRAY_TASK_ID or CI_NODE_INDEX", 0},
+    {"threads", KEY_THREADS, "N", 0, "threads of a kernel, where a case does not say (all CPUs)",
+     0},
+    {"seed", KEY_SEED, "N", 0, "instead of the cases' own", 0},
+    {"json", KEY_JSON, "FILE", 0, "write a report", 0},
+    {"memory", KEY_MEMORY, "SIZE", 0, "refuse cases whose tensors take more, e.g. 8G (4G)", 0},
+    {"timeout", KEY_TIMEOUT, "SECONDS", 0, "of a kernel on a case (120)", 0},
+    {"time", KEY_TIME, "SECONDS", 0, "bench: of a kernel in a mode (0.5)", 0},
+    {"cpu", KEY_CPU, "FEATURES", 0, "use only these of the CPU, e.g. avx2,fma,f16c,bmi2, or none",
+     0},
+    {"color", KEY_COLOR, "WHEN", 0, "auto, always or never", 0},
+    {"schema", KEY_SCHEMA, NULL, 0, "list: print the JSON Schema of case files", 0},
+    {"verbose", 'v', NULL, 0, "a line for every result", 0},
+    {0},
+};
+
+/* argp's parser gets both. */
+struct parsing {
+    struct options *options;
+    struct error *error;
+};
+
+static bool parse_integer(const char *name, const char *text, int64_t low, int64_t high,
+                          int64_t *value, struct error *error)
+{
+    char *end;
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    if (end == text || *end || errno || *value < low || *value > high)
+        return fail(error, "%s: \"%s\" is not an integer from %lld to %lld", name, text,
+                    (long long)low, (long long)high);
+    return true;
+}
+
+static bool parse_seconds(const char *name, const char *text, double *value, struct error *error)
+{
+    char *end;
+    *value = strtod(text, &end);
+    if (end == text || *end || !(*value > 0) || *value > 86400)
+        return fail(error, "%s: \"%s\" is not a number of seconds up to 86400", name, text);
+    return true;
+}
+
+static bool parse_memory(const char *text, int64_t *bytes, struct error *error)
+{
+    static const char suffixes[] = "KMGT";
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    const char *suffix = *end ? strchr(suffixes, *end) : NULL;
+    int64_t unit = suffix ? (int64_t)1 << 10 * (suffix - suffixes + 1) : 1;
+    if (end == text || errno || value < 1 || (*end && (!suffix || end[1])) ||
+        assay_mul(value, unit) < 0)
+        return fail(error, "--memory: \"%s\" is not a size such as 512M or 8G", text);
+    *bytes = value * unit;
+    return true;
+}
+
+static bool shard_of(const char *index, const char *count, int64_t base, struct options *options,
+                     struct error *error)
+{
+    int64_t i, n;
+    if (!parse_integer("--shard", count, 1, 1000000, &n, error) ||
+        !parse_integer("--shard", index, base, base + n - 1, &i, error))
+        return false;
+    options->shard_index = (size_t)(i - base);
+    options->shard_count = (size_t)n;
+    return true;
+}
+
+static bool parse_shard(const char *text, struct options *options, struct error *error)
+{
+    if (strcmp(text, "auto") == 0) {
+        const char *slurm = getenv("SLURM_ARRAY_TASK_ID"), *ci = getenv("CI_NODE_INDEX");
+        const char *slurm_count = getenv("SLURM_ARRAY_TASK_COUNT"),
+                   *ci_count = getenv("CI_NODE_TOTAL");
+        const char *slurm_first = getenv("SLURM_ARRAY_TASK_MIN");
+        if (slurm && slurm_count)
+            return shard_of(slurm, slurm_count, slurm_first ? atoi(slurm_first) : 0, options,
+                            error);
+        if (ci && ci_count)
+            return shard_of(ci, ci_count, 1, options, error);
+        return fail(error, "--shard auto: neither SLURM_ARRAY_TASK_ID and _COUNT nor CI_NODE_INDEX "
+                           "and _TOTAL are set");
+    }
+    char index[16];
+    const char *slash = strchr(text, '/');
+    if (!slash || (size_t)(slash - text) >= sizeof(index))
+        return fail(error, "--shard: \"%s\" is not of the form I/N", text);
+    memcpy(index, text, (size_t)(slash - text));
+    index[slash - text] = 0;
+    return shard_of(index, slash + 1, 1, options, error);
+}
+
+static bool parse_cpu(const char *text, struct options *options, struct error *error)
+{
+    uint32_t allowed = 0;
+    while (*text && strcmp(text, "none") != 0) {
+        size_t length = strcspn(text, ","), f = 0;
+        while (f < cpu_n_features && (strlen(cpu_features[f].name) != length ||
+                                      strncmp(cpu_features[f].name, text, length) != 0))
+            f++;
+        if (f == cpu_n_features)
+            return fail(error, "--cpu: unknown feature \"%.*s\"", (int)length, text);
+        allowed |= cpu_features[f].bit;
+        text += length + (text[length] == ',');
+    }
+    options->features &= allowed;
+    return true;
+}
+
+static bool parse_color(const char *text, enum color *color, struct error *error)
+{
+    static const char *const names[] = {"auto", "always", "never"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *color = (enum color)i;
+            return true;
+        }
+    }
+    return fail(error, "--color: \"%s\" is not auto, always or never", text);
+}
+
+static bool set_option(int key, const char *text, struct options *options, struct error *error)
+{
+    int64_t value;
+    switch (key) {
+    case 'k': options->kernels = text; return true;
+    case 'c': options->cases = text; return true;
+    case 'v': options->verbose = true; return true;
+    case KEY_TAG: options->tag = text; return true;
+    case KEY_JSON: options->json = text; return true;
+    case KEY_SCHEMA: options->schema = true; return true;
+    case KEY_SHARD: return parse_shard(text, options, error);
+    case KEY_MEMORY: return parse_memory(text, &options->memory_bytes, error);
+    case KEY_TIMEOUT: return parse_seconds("--timeout", text, &options->timeout_seconds, error);
+    case KEY_TIME: return parse_seconds("--time", text, &options->bench_seconds, error);
+    case KEY_CPU: return parse_cpu(text, options, error);
+    case KEY_COLOR: return parse_color(text, &options->color, error);
+    case KEY_THREADS:
+        if (!parse_integer("--threads", text, 1, CASE_THREADS_MAX, &value, error))
+            return false;
+        options->threads = (int)value;
+        return true;
+    default: /* KEY_SEED */
+        if (!parse_integer("--seed", text, 0, (int64_t)1 << 53, &value, error))
+            return false;
+        options->seed = (uint64_t)value;
+        options->seed_given = true;
+        return true;
+    }
+}
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct parsing *parsing = state->input;
+    struct options *options = parsing->options;
+    if (key == ARGP_KEY_ARG) {
+        options->arguments[options->n_arguments++] = text;
+        return 0;
+    }
+    if (key < 0 || key > KEY_TIME || (key < KEY_SHARD && !strchr("kcv", key)))
+        return ARGP_ERR_UNKNOWN;
+    return set_option(key, text, options, parsing->error) ? 0 : EINVAL;
+}
+
+static bool parse_command(const char *name, enum command *command)
+{
+    static const char *const names[] = {"list", "check", "bench", "replay"};
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *command = (enum command)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool options_parse(int argc, char **argv, struct options *options, struct error *error)
+{
+    static char version[64];
+    snprintf(version, sizeof(version), "assay %s", build_commit);
+    argp_program_version = version;
+    argp_err_exit_status = 2;
+    *options = (struct options){
+        .shard_count = 1,
+        .timeout_seconds = 120,
+        .bench_seconds = 0.5,
+        .memory_bytes = (int64_t)4 << 30,
+        .features = cpu_detect(),
+        .arguments = calloc((size_t)argc + 1, sizeof(char *)),
+    };
+    if (!options->arguments)
+        return fail(error, "out of memory");
+    struct parsing parsing = {options, error};
+    const struct argp argp = {
+        .options = described, .parser = parse, .args_doc = "COMMAND [PATH...]", .doc = doc};
+    error_t code = argp_parse(&argp, argc, argv, 0, NULL, &parsing);
+    if (code != 0)
+        return error->text[0] ? false : fail(error, "%s", strerror(code));
+    if (options->n_arguments == 0)
+        return fail(error, "no command; try list, check, bench, replay or --help");
+    if (!parse_command(options->arguments[0], &options->command))
+        return fail(error, "unknown command \"%s\"; try list, check, bench, replay or --help",
+                    options->arguments[0]);
+    options->n_arguments--;
+    memmove(options->arguments, options->arguments + 1,
+            (options->n_arguments + 1) * sizeof(*options->arguments));
+    return true;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line. */
+#ifndef ASSAY_HARNESS_OPTIONS_H
+#define ASSAY_HARNESS_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/error.h"
+#include "harness/terminal.h"
+
+enum command { COMMAND_LIST, COMMAND_CHECK, COMMAND_BENCH, COMMAND_REPLAY };
+
+struct options {
+    enum command command;
+    const char *kernels, *cases, *tag; /* NULL: all */
+    const char *json;                  /* report path, or NULL */
+    size_t shard_index, shard_count;
+    int threads; /* 0: one per CPU */
+    bool seed_given;
+    uint64_t seed;
+    double timeout_seconds, bench_seconds;
+    int64_t memory_bytes;
+    uint32_t features; /* what this CPU has and --cpu allows */
+    enum color color;
+    bool verbose, schema;
+    char **arguments; /* files and directories, or the key of replay */
+    size_t n_arguments;
+};
+
+/* Does not return on --help or --version, which exit 0. */
+bool options_parse(int argc, char **argv, struct options *options, struct error *error);
+
+#endif

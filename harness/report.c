@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness/report.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* Unknown where it is 0. */
+static json_t *known(int64_t value)
+{
+    return value ? json_integer(value) : json_null();
+}
+
+static json_t *context_json(const struct run *run)
+{
+    const struct context *c = &run->context;
+    double steal = steal_share(run->start, run->end);
+    return json_pack(
+        "{s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:{s:s, s:s, s:s}}", "cpu",
+        c->cpu, "machine", c->machine, "cpus", c->cpus, "features", c->features, "l1d_bytes",
+        known(c->l1d_bytes), "l2_bytes", known(c->l2_bytes), "llc_bytes", known(c->llc_bytes),
+        "memory_bytes", known(c->memory_bytes), "governor",
+        c->governor[0] ? json_string(c->governor) : json_null(), "load_1min",
+        number(c->load < 0 ? NAN : c->load), "steal_share", number(steal < 0 ? NAN : steal), "time",
+        c->time, "build", "commit", build_commit, "compiler", build_compiler, "flags", build_flags);
+}
+
+static json_t *shape_json(const struct assay_case *item)
+{
+    json_t *shape = json_object();
+    for (size_t i = 0; i < item->op->n_dims; i++)
+        json_object_set_new(shape, item->op->dims[i].name, json_integer(item->shape[i]));
+    return shape;
+}
+
+static json_t *case_json(const struct assay_case *item, const struct coverage *coverage)
+{
+    json_t *judged = NULL;
+    if (coverage->judged) {
+        judged = json_array();
+        for (int64_t i = 0; i < coverage->n_judged; i++)
+            json_array_append_new(judged, json_integer(coverage->judged[i]));
+    }
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:I, s:{s:I, s:I, s:o}}", "key", item->key,
+                     "name", item->name, "where", item->where, "op", item->op->name, "shape",
+                     shape_json(item), "source", item->source, "seed", (json_int_t)item->seed,
+                     "coverage", "columns", (json_int_t)coverage->columns, "judged_columns",
+                     (json_int_t)coverage->n_judged, "which", judged ? judged : json_string("all"));
+}
+
+static json_t *worst_json(const struct worst *worst)
+{
+    if (!worst->tensor)
+        return json_null();
+    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "tensor", worst->tensor, "row",
+                     (json_int_t)worst->row, "column", (json_int_t)worst->column, "got",
+                     number(worst->got), "expected", number(worst->expected), "tolerance",
+                     number(worst->tolerance));
+}
+
+static json_t *judgement_json(const struct judgement *j)
+{
+    return json_pack(
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "judged",
+        (json_int_t)j->judged, "excused", (json_int_t)j->excused, "bad", (json_int_t)j->bad,
+        "utilisation_max", number(j->utilisation), "utilisation_p99", number(j->utilisation_p99),
+        "utilisation_median", number(j->utilisation_median), "nmse", number(j->nmse), "max_ulp",
+        number(j->max_ulp), "z_mean_square", number(j->z_mean_square), "z_mean", number(j->z_mean),
+        "tie_swaps", (json_int_t)j->tie_swaps, "worst", worst_json(&j->worst));
+}
+
+static json_t *result_json(const struct result *result)
+{
+    char hash[17];
+    snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)result->output_hash);
+    const struct assay_kernel *abi = result->kernel->abi;
+    const char *reason = result->judgement.reason;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "case", result->item->key,
+                     "kernel", result->kernel->label, "library", result->kernel->library, "tier",
+                     abi->tier, "numerics", assay_numerics_names[abi->numerics], "verdict",
+                     verdict_names[result->verdict], "reason",
+                     reason[0] ? json_string(reason) : json_null(), "output_hash", hash,
+                     "judgement", judgement_json(&result->judgement));
+}
+
+static json_t *timing_json(const struct timing *t)
+{
+    json_t *samples = json_array();
+    for (int i = 0; i < t->count; i++)
+        json_array_append_new(samples, number(t->ns[i]));
+    double bytes = t->cost.read_bytes + t->cost.written_bytes;
+    return json_pack(
+        "{s:s, s:s, s:s, s:i, s:i, s:o, s:[o, o], s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "case", t->result->item->key, "kernel", t->result->kernel->label, "mode",
+        bench_mode_names[t->mode], "threads", t->threads, "calls_per_sample", t->calls, "median_ns",
+        number(t->median), "interval_ns", number(t->interval.low), number(t->interval.high),
+        "interval_coverage", number(t->interval.coverage), "minimum_ns", number(t->minimum),
+        "prepare_ns", number(t->prepare_ns), "flop", number(t->cost.flop), "read_bytes",
+        number(t->cost.read_bytes), "written_bytes", number(t->cost.written_bytes), "gflops",
+        number(t->cost.flop / t->median), "gb_per_s", number(bytes / t->median), "samples_ns",
+        samples);
+}
+
+static json_t *run_json(const struct run *run)
+{
+    json_t *cases = json_array(), *results = json_array(), *timings = json_array();
+    for (size_t i = 0; i < run->cases.count; i++)
+        json_array_append_new(cases, case_json(&run->cases.items[i], &run->coverage[i]));
+    for (size_t i = 0; i < run->n_results; i++)
+        json_array_append_new(results, result_json(&run->results[i]));
+    for (size_t i = 0; i < run->timings.count; i++)
+        json_array_append_new(timings, timing_json(&run->timings.items[i]));
+    return json_pack("{s:i, s:s, s:o, s:f, s:o, s:o, s:o}", "assay_report", REPORT_VERSION,
+                     "command", run->command, "context", context_json(run), "elapsed_seconds",
+                     run->elapsed_seconds, "cases", cases, "results", results, "timings", timings);
+}
+
+/* Opens a new file beside `path`; its name is malloced. */
+static int open_beside(const char *path, char **name, struct error *error)
+{
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
+        fail(error, "%s: is not a regular file", path);
+        return -1;
+    }
+    if (asprintf(name, "%s.XXXXXX", path) < 0) {
+        fail(error, "out of memory");
+        return -1;
+    }
+    int fd = mkstemp(*name);
+    if (fd < 0) {
+        fail(error, "%s: cannot write: %s", path, strerror(errno));
+        free(*name);
+    }
+    return fd;
+}
+
+bool report_writable(const char *path, struct error *error)
+{
+    char *name;
+    int fd = open_beside(path, &name, error);
+    if (fd < 0)
+        return false;
+    close(fd);
+    unlink(name);
+    free(name);
+    return true;
+}
+
+bool report_write(const struct run *run, const char *path, struct error *error)
+{
+    json_t *json = run_json(run);
+    if (!json)
+        return fail(error, "%s: out of memory", path);
+    char *name;
+    int fd = open_beside(path, &name, error);
+    if (fd < 0) {
+        json_decref(json);
+        return false;
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    bool written = fchmod(fd, 0666 & ~mask) == 0 &&
+                   json_dumpfd(json, fd, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 &&
+                   write(fd, "\n", 1) == 1 && fsync(fd) == 0;
+    written = close(fd) == 0 && written && rename(name, path) == 0;
+    if (!written) {
+        fail(error, "%s: cannot write: %s", path, strerror(errno));
+        unlink(name);
+    }
+    free(name);
+    json_decref(json);
+    return written;
+}

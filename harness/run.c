@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static size_t count_pairs(const struct run *run)
+{
+    size_t count = 0;
+    for (size_t c = 0; c < run->cases.count; c++) {
+        for (size_t k = 0; k < run->kernels.count; k++)
+            count += run->kernels.items[k].op == run->cases.items[c].op;
+    }
+    return count;
+}
+
+bool run_validate(const struct run *run, struct error *error)
+{
+    if (run->cases.count == 0)
+        return fail(error, "no case is selected");
+    if (run->kernels.count == 0)
+        return fail(error, "no kernel is selected");
+    if (count_pairs(run) == 0)
+        return fail(error, "none of the selected kernels computes the op of a selected case");
+    for (size_t c = 0; c < run->cases.count; c++) {
+        const struct assay_case *item = &run->cases.items[c];
+        int64_t bytes = shape_bytes(item->op, item->shape);
+        if (bytes < 0 || bytes > run->check.memory_bytes)
+            return fail(error,
+                        "%s: its tensors take %.2f GiB, over the memory budget of %.2f GiB "
+                        "(--memory raises it): %s",
+                        item->where, (double)bytes / (1 << 30),
+                        (double)run->check.memory_bytes / (1 << 30), item->key);
+    }
+    return true;
+}
+
+static bool note_coverage(struct coverage *coverage, const struct expectation *x,
+                          struct error *error)
+{
+    if (x->rows == 0)
+        return true;
+    coverage->columns = x->item->op->tensors[x->real].columns(x->item->shape);
+    coverage->n_judged = x->n_columns;
+    if (x->n_columns == coverage->columns)
+        return true;
+    size_t bytes = (size_t)x->n_columns * sizeof(*coverage->judged);
+    coverage->judged = malloc(bytes);
+    if (!coverage->judged)
+        return fail(error, "out of memory");
+    memcpy(coverage->judged, x->columns, bytes);
+    return true;
+}
+
+static bool wants_twin(const struct run *run, const struct assay_case *item)
+{
+    for (size_t k = 0; k < run->kernels.count; k++) {
+        const struct kernel *kernel = &run->kernels.items[k];
+        if (kernel->op == item->op && kernel->abi->twin && !kernel->missing)
+            return true;
+    }
+    return false;
+}
+
+static bool run_case(struct run *run, size_t index, struct error *error)
+{
+    const struct assay_case *item = &run->cases.items[index];
+    struct expectation x;
+    if (!expectation_make(&x, item, wants_twin(run, item), &run->check, error))
+        return false;
+    size_t first = run->n_results;
+    bool ok = note_coverage(&run->coverage[index], &x, error);
+    for (size_t k = 0; ok && k < run->kernels.count; k++) {
+        if (run->kernels.items[k].op != item->op)
+            continue;
+        ok = check_kernel(&x, &run->kernels.items[k], &run->check, &run->results[run->n_results],
+                          error);
+        run->n_results += ok;
+    }
+    expectation_free(&x);
+    if (ok && run->bench)
+        ok = bench_case(item, &run->results[first], run->n_results - first, &run->check,
+                        &run->timing, &run->timings, error);
+    return ok;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+bool run_all(struct run *run, run_progress *progress, struct error *error)
+{
+    run->results = calloc(count_pairs(run), sizeof(*run->results));
+    run->coverage = calloc(run->cases.count, sizeof(*run->coverage));
+    if (!run->results || !run->coverage)
+        return fail(error, "out of memory");
+    double start = seconds_now();
+    run->start = ticks_now();
+    for (size_t c = 0; c < run->cases.count; c++) {
+        if (progress)
+            progress(c, run->cases.count, run->cases.items[c].key);
+        if (!run_case(run, c, error))
+            return false;
+    }
+    run->end = ticks_now();
+    run->elapsed_seconds = seconds_now() - start;
+    return true;
+}
+
+size_t run_count(const struct run *run, enum verdict verdict)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < run->n_results; i++)
+        count += run->results[i].verdict == verdict;
+    return count;
+}
+
+void run_free(struct run *run)
+{
+    for (size_t c = 0; run->coverage && c < run->cases.count; c++)
+        free(run->coverage[c].judged);
+    free(run->coverage);
+    free(run->results);
+    free(run->command);
+    timings_free(&run->timings);
+    cases_free(&run->cases);
+    kernels_free(&run->kernels);
+    *run = (struct run){0};
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* One run of `check` or `bench`: what was asked, and all that came of it. */
+#ifndef ASSAY_HARNESS_RUN_H
+#define ASSAY_HARNESS_RUN_H
+
+#include "harness/bench.h"
+#include "harness/case.h"
+#include "harness/check.h"
+#include "harness/context.h"
+#include "harness/library.h"
+
+/* Which columns of a case's real output were judged. */
+struct coverage {
+    int64_t columns, n_judged; /* 0 of 0: the case has bits only */
+    int64_t *judged;           /* NULL if all */
+};
+
+struct run {
+    /* asked */
+    bool bench;
+    struct check_options check;
+    struct bench_options timing;
+    struct cases cases;
+    struct kernels kernels;
+    char *command; /* the command line */
+
+    /* results */
+    struct context context;
+    struct ticks start, end;
+    double elapsed_seconds;
+    struct coverage *coverage; /* of every case */
+    struct result *results;
+    size_t n_results;
+    struct timings timings;
+};
+
+/* Refuses what cannot be run: nothing selected, a case over the memory budget. */
+bool run_validate(const struct run *run, struct error *error);
+
+/* Tells the caller about progress; may be NULL. */
+typedef void run_progress(size_t done, size_t count, const char *what);
+
+bool run_all(struct run *run, run_progress *progress, struct error *error);
+
+size_t run_count(const struct run *run, enum verdict verdict);
+
+void run_free(struct run *run);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness/sandbox.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Where the child's signal handler leaves the address, seen by the parent. */
+static volatile uintptr_t *crash_address;
+
+static void on_crash(int signal, siginfo_t *info, void *context)
+{
+    (void)context;
+    *crash_address = (uintptr_t)info->si_addr;
+    /* SA_RESETHAND restored the default action: this ends the child with the signal. */
+    raise(signal);
+}
+
+static void install_handlers(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+    static uint8_t stack[1 << 16];
+    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
+    sigaltstack(&alternate, NULL);
+    struct sigaction action = {.sa_sigaction = on_crash,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+        sigaction(signals[i], &action, NULL);
+}
+
+/* Waits for the child's end; false if the time was up first. */
+static bool wait_for(int fd, double seconds)
+{
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    int ready;
+    do {
+        ready = poll(&end, 1, (int)(seconds * 1000));
+    } while (ready < 0 && errno == EINTR);
+    return ready != 0;
+}
+
+static void supervise(pid_t child, int fd, double seconds, struct sandbox_result *result)
+{
+    bool ended = wait_for(fd, seconds);
+    if (!ended)
+        kill(child, SIGKILL);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (!ended) {
+        result->end = SANDBOX_TIMED_OUT;
+    } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        result->end = SANDBOX_CRASHED;
+        result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+        result->address = *crash_address;
+    }
+}
+
+bool sandbox_run(void (*work)(void *context), void *context, double seconds,
+                 struct sandbox_result *result, struct error *error)
+{
+    *result = (struct sandbox_result){SANDBOX_RETURNED, 0, 0};
+    void *page = mmap(NULL, sizeof(*crash_address), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return fail(error, "cannot map memory: %s", strerror(errno));
+    crash_address = page;
+    fflush(NULL); /* or the child would print it again */
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        install_handlers();
+        work(context);
+        _exit(0);
+    }
+    int fd = child < 0 ? -1 : pidfd_open(child, 0);
+    if (fd >= 0) {
+        supervise(child, fd, seconds, result);
+        close(fd);
+    } else {
+        fail(error, "cannot start a child process: %s", strerror(errno));
+        if (child > 0) {
+            kill(child, SIGKILL);
+            waitpid(child, NULL, 0);
+        }
+    }
+    munmap(page, sizeof(*crash_address));
+    return fd >= 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* The statistics of verdicts and timings. All but the first take sorted samples, count >= 1. */
+#ifndef ASSAY_HARNESS_STATISTICS_H
+#define ASSAY_HARNESS_STATISTICS_H
+
+#include <stddef.h>
+
+void sort_samples(double *samples, size_t count);
+
+/* Linear interpolation between order statistics; 0 <= fraction <= 1. */
+double quantile(const double *sorted, size_t count, double fraction);
+
+struct interval {
+    double low, high;
+    double coverage; /* the probability that it holds the true value */
+};
+
+/* A confidence interval of the median without assumptions on the distribution: the narrowest pair
+ * of order statistics, symmetric in rank, that covers it with at least `coverage`; with too few
+ * samples the whole range, whose coverage is then smaller. */
+struct interval median_interval(const double *sorted, size_t count, double coverage);
+
+/* Where the mean of the squares of `freedom` standard normal numbers lies, but for probability
+ * alpha (half of it on each side). */
+struct interval mean_square_interval(double freedom, double alpha);
+
+/* Where the mean of `count` numbers of zero mean and the given standard deviation, estimated from
+ * them, lies, but for probability alpha. count >= 2. */
+struct interval mean_interval(size_t count, double deviation, double alpha);
+
+#endif

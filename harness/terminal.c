@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness/terminal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static bool colored;
+
+void terminal_init(enum color color)
+{
+    colored = color == COLOR_ALWAYS || (color == COLOR_AUTO && isatty(STDOUT_FILENO));
+}
+
+static const char *paint(const char *code)
+{
+    return colored ? code : "";
+}
+
+#define RED    paint("\033[31m")
+#define GREEN  paint("\033[32m")
+#define YELLOW paint("\033[33m")
+#define BOLD   paint("\033[1m")
+#define DIM    paint("\033[2m")
+#define PLAIN  paint("\033[0m")
+
+static const char *verdict_color(enum verdict verdict)
+{
+    return verdict == PASS ? GREEN : verdict == SKIPPED ? YELLOW : RED;
+}
+
+void terminal_progress(size_t done, size_t count, const char *what)
+{
+    struct winsize size;
+    if (!isatty(STDERR_FILENO))
+        return;
+    int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+    char line[256];
+    snprintf(line, sizeof(line), "[%zu/%zu] %s", done + 1, count, what);
+    fprintf(stderr, "\r\033[K%.*s", width - 1, line);
+    fflush(stderr);
+}
+
+void terminal_progress_end(void)
+{
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+}
+
+void terminal_kernels(const struct kernels *kernels)
+{
+    printf("%s%-42s %-11s %-5s %s%s\n", BOLD, "kernel", "tier", "class", "here", PLAIN);
+    for (size_t i = 0; i < kernels->count; i++) {
+        const struct kernel *kernel = &kernels->items[i];
+        printf("%-42s %-11s %-5s ", kernel->label, kernel->abi->tier,
+               assay_numerics_names[kernel->abi->numerics]);
+        if (kernel->missing)
+            printf("%scannot run: no %s%s\n", YELLOW, kernel->missing, PLAIN);
+        else
+            printf("%sruns%s\n", GREEN, PLAIN);
+    }
+}
+
+void terminal_cases(const struct cases *cases)
+{
+    for (size_t i = 0; i < cases->count; i++)
+        printf("%s\n", cases->items[i].key);
+}
+
+static void print_worst(const struct worst *worst)
+{
+    if (!worst->tensor)
+        return;
+    printf("    worst: %s[%lld, %lld] = %.9g, expected %.9g", worst->tensor, (long long)worst->row,
+           (long long)worst->column, worst->got, worst->expected);
+    if (worst->tolerance > 0)
+        printf(", tolerance %.3g", worst->tolerance);
+    printf("\n");
+}
+
+static void print_result(const struct run *run, const struct result *result)
+{
+    const struct judgement *j = &result->judgement;
+    printf("%s%s%s %s  %s\n", verdict_color(result->verdict), verdict_names[result->verdict], PLAIN,
+           result->kernel->label, result->item->key);
+    if (j->reason[0])
+        printf("    %s\n", j->reason);
+    if (result->verdict == PASS || result->verdict == SKIPPED)
+        return;
+    print_worst(&j->worst);
+    printf("    replay: assay replay '%s' -k '^%s$' --threads %d\n", result->item->key,
+           result->kernel->label, threads_of(result->item, &run->check));
+}
+
+void terminal_results(const struct run *run, bool verbose)
+{
+    for (size_t i = 0; i < run->n_results; i++) {
+        const struct result *result = &run->results[i];
+        if (verbose || (result->verdict != PASS && result->verdict != SKIPPED))
+            print_result(run, result);
+    }
+}
+
+void terminal_check_table(const struct run *run)
+{
+    printf("%s%-42s %-5s %6s %6s %7s  %-11s %-9s%s\n", BOLD, "kernel", "class", "pass", "fail",
+           "skipped", "utilisation", "NMSE", PLAIN);
+    for (size_t k = 0; k < run->kernels.count; k++) {
+        const struct kernel *kernel = &run->kernels.items[k];
+        size_t passed = 0, failed = 0, skipped = 0;
+        double utilisation = 0, nmse = 0;
+        for (size_t i = 0; i < run->n_results; i++) {
+            const struct result *result = &run->results[i];
+            if (result->kernel != kernel)
+                continue;
+            passed += result->verdict == PASS;
+            skipped += result->verdict == SKIPPED;
+            failed += result->verdict != PASS && result->verdict != SKIPPED;
+            utilisation = fmax(utilisation, result->judgement.utilisation);
+            nmse = fmax(nmse, result->judgement.nmse);
+        }
+        if (passed + failed + skipped == 0)
+            continue;
+        printf("%-42s %-5s %s%6zu%s %s%6zu%s %s%7zu%s  ", kernel->label,
+               assay_numerics_names[kernel->abi->numerics], passed ? GREEN : "", passed, PLAIN,
+               failed ? RED : "", failed, PLAIN, skipped ? YELLOW : "", skipped, PLAIN);
+        if (kernel->abi->numerics == ASSAY_BITS || passed + failed == 0)
+            printf("%-11s %-9s\n", "-", "-");
+        else
+            printf("%-11.3g %-9.2g\n", utilisation, nmse);
+    }
+}
+
+/* "12.3 us" */
+static const char *duration(double ns, char text[16])
+{
+    static const char *const units[] = {"ns", "us", "ms", "s"};
+    int unit = 0;
+    while (ns >= 1000 && unit < 3) {
+        ns /= 1000;
+        unit++;
+    }
+    snprintf(text, 16, "%.*f %s", ns < 10 ? 2 : ns < 100 ? 1 : 0, ns, units[unit]);
+    return text;
+}
+
+/* The reference's timing beside t; a slow reference has the cold one only. */
+static const struct timing *reference_of(const struct run *run, const struct timing *t)
+{
+    const struct timing *found = NULL;
+    for (size_t i = 0; i < run->timings.count; i++) {
+        const struct timing *other = &run->timings.items[i];
+        bool same = other->result->item == t->result->item &&
+                    other->result->kernel->abi == t->result->item->op->reference;
+        if (same && (other->mode == t->mode || !found))
+            found = other;
+    }
+    return found;
+}
+
+static void print_timing(const struct run *run, const struct timing *t)
+{
+    char median[16], low[16], high[16];
+    double gb = (t->cost.read_bytes + t->cost.written_bytes) / t->median;
+    printf("  %-22s %-4s %10s  %9s .. %-9s", t->result->kernel->abi->name,
+           bench_mode_names[t->mode], duration(t->median, median), duration(t->interval.low, low),
+           duration(t->interval.high, high));
+    if (t->cost.flop > 0)
+        printf(" %9.1f", t->cost.flop / t->median);
+    else
+        printf(" %9s", "-");
+    printf(" %8.2f", gb);
+    const struct timing *reference = reference_of(run, t);
+    if (reference)
+        printf(" %9.1f", reference->median / t->median);
+    else
+        printf(" %9s", "-");
+    printf(" %4d\n", t->count);
+}
+
+void terminal_bench_tables(const struct run *run)
+{
+    const struct assay_case *item = NULL;
+    for (size_t i = 0; i < run->timings.count; i++) {
+        const struct timing *t = &run->timings.items[i];
+        if (t->result->item != item) {
+            item = t->result->item;
+            printf("\n%s%s%s  (%d thread%s)\n", BOLD, item->key, PLAIN, t->threads,
+                   t->threads == 1 ? "" : "s");
+            printf("%s  %-22s %-4s %10s  %22s %9s %8s %9s %4s%s\n", DIM, "kernel", "mode", "a call",
+                   "95 % interval", "GFLOP/s", "GB/s", "x ref", "n", PLAIN);
+        }
+        print_timing(run, t);
+    }
+}
+
+static void print_skips(const struct run *run)
+{
+    for (size_t i = 0; i < run->n_results; i++) {
+        const char *reason = run->results[i].judgement.reason;
+        if (run->results[i].verdict != SKIPPED)
+            continue;
+        size_t count = 0;
+        bool first = true;
+        for (size_t j = 0; j < run->n_results; j++) {
+            if (run->results[j].verdict != SKIPPED ||
+                strcmp(run->results[j].judgement.reason, reason) != 0)
+                continue;
+            first = first && j >= i;
+            count++;
+        }
+        if (first)
+            printf("%sskipped %zu%s: %s\n", YELLOW, count, PLAIN, reason);
+    }
+}
+
+void terminal_summary(const struct run *run)
+{
+    size_t sampled = 0, failed = 0;
+    for (size_t c = 0; c < run->cases.count; c++)
+        sampled += run->coverage[c].judged != NULL;
+    for (int v = FAIL; v < SKIPPED; v++)
+        failed += run_count(run, (enum verdict)v);
+    print_skips(run);
+    if (sampled > 0)
+        printf("%zu case%s judged on a sample of columns, which the report lists\n", sampled,
+               sampled == 1 ? " was" : "s were");
+    printf("%zu cases, %zu checks: %s%zu passed%s, %s%zu failed%s, %zu skipped, in %.1f s\n",
+           run->cases.count, run->n_results, GREEN, run_count(run, PASS), PLAIN, failed ? RED : "",
+           failed, failed ? PLAIN : "", run_count(run, SKIPPED), run->elapsed_seconds);
+}

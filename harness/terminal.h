@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What a person reads: tables on stdout, progress on stderr. */
+#ifndef ASSAY_HARNESS_TERMINAL_H
+#define ASSAY_HARNESS_TERMINAL_H
+
+#include "harness/run.h"
+
+enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
+
+void terminal_init(enum color color);
+
+/* A line that overwrites itself; nothing unless stderr is a terminal. */
+void terminal_progress(size_t done, size_t count, const char *what);
+void terminal_progress_end(void);
+
+void terminal_kernels(const struct kernels *kernels);
+void terminal_cases(const struct cases *cases);
+
+/* Every result that is not PASS or SKIPPED, with the line that replays it; all if `verbose`. */
+void terminal_results(const struct run *run, bool verbose);
+void terminal_check_table(const struct run *run);
+void terminal_bench_tables(const struct run *run);
+void terminal_summary(const struct run *run);
+
+#endif

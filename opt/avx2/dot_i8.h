@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Class i8 on panels: the bits of the scalar twin (ref/q4_K_dot.h) for 8 rows and a few tokens.
+ *
+ * Lane r is row r. vpmaddubsw multiplies four nibbles (u8, 0..15) of each row by the same four
+ * activation digits (s8, -127..127) and adds pairs: at most 2*15*127 = 3810 in absolute value. A
+ * sub-block has 8 lines, so its int16 sums stay within 30480 and need no saturation. vpmaddwd with
+ * the pair (sc, sc) widens them to int32: at most 63*2*30480 a sub-block, 3.1e7 in all. Mins:
+ * vpmaddwd of (m[2p], m[2p+1]) and (sums[2p], sums[2p+1]), at most 8*63*4064.
+ */
+#ifndef ASSAY_OPT_AVX2_DOT_I8_H
+#define ASSAY_OPT_AVX2_DOT_I8_H
+
+#include <math.h>
+
+#include "opt/avx2/panel.h"
+#include "ref/activation_i8.h"
+
+#define I8_TILE 4 /* tokens: 8 int16 and 4 int32 sums, nibbles and a mask fill 16 registers */
+
+/* As struct activation_i8, the digits first so that lines of 32 are aligned. */
+struct i8_block {
+    int8_t q[ACTIVATION_BLOCK];
+    int16_t sums[8];
+    float d;
+    int32_t unused[3]; /* a multiple of 32 bytes */
+};
+
+/* Rounds 32 activations; returns the eight dwords whose sum is that of the digits. */
+AVX2_INLINE __m256i i8_digits(const float *x, __m256 inv, int8_t *q)
+{
+    __m256i v[4];
+    for (int i = 0; i < 4; i++)
+        v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inv));
+    __m256i packed =
+        _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    store_bytes(q, _mm256_permutevar8x32_epi32(packed, order));
+    return _mm256_add_epi32(_mm256_add_epi32(v[0], v[1]), _mm256_add_epi32(v[2], v[3]));
+}
+
+/* activation_i8_quantize. The bits of |x| order like the numbers, and all that is not finite lies
+ * from 0x7f800000 on, so the integer maximum decides everything. */
+static inline void i8_quantize(const float *x, struct i8_block *block)
+{
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    __m256i max0 = _mm256_setzero_si256(), max1 = max0;
+    for (int i = 0; i < ACTIVATION_BLOCK; i += 16) {
+        max0 = _mm256_max_epi32(max0, _mm256_and_si256(load_bytes(x + i), magnitude));
+        max1 = _mm256_max_epi32(max1, _mm256_and_si256(load_bytes(x + i + 8), magnitude));
+    }
+    max0 = _mm256_max_epi32(max0, max1);
+    __m128i max = _mm_max_epi32(_mm256_castsi256_si128(max0), _mm256_extracti128_si256(max0, 1));
+    max = _mm_max_epi32(max, _mm_shuffle_epi32(max, 0x4e));
+    max = _mm_max_epi32(max, _mm_shuffle_epi32(max, 0xb1));
+    uint32_t bits = (uint32_t)_mm_cvtsi128_si32(max);
+    float amax = assay_f32_from_bits(bits);
+    if (bits >= 0x7f800000 || amax < ACTIVATION_TINY) {
+        memset(block, 0, sizeof(*block));
+        block->d = bits >= 0x7f800000 ? NAN : 0;
+        return;
+    }
+    block->d = amax / ACTIVATION_I8_MAX;
+    __m256 inv = _mm256_set1_ps(ACTIVATION_I8_MAX / amax);
+    __m256i s[8];
+    for (int j = 0; j < 8; j++)
+        s[j] = i8_digits(x + 32 * j, inv, block->q + 32 * j);
+    /* Three levels of hadd leave the sums of the low and the high halves, in order. */
+    __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+    __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(s[4], s[5]), _mm256_hadd_epi32(s[6], s[7]));
+    __m128i low = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    __m128i high = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+    _mm_storeu_si128((__m128i *)(void *)block->sums, _mm_packs_epi32(low, high));
+}
+
+/* The scales as int16 pairs (sc, sc) and the mins as (m[2p], m[2p+1]) in each row's lane. */
+AVX2_INLINE void i8_scale_pairs(const uint8_t *panel, __m256i scale[8], __m256i min[4])
+{
+    struct panel_scales s = panel_scales(panel);
+    /* In each lane: byte j, zero, byte j, zero; 0x80 makes vpshufb write zero. */
+    const __m256i twice =
+        _mm256_setr_epi32((int)0x80008000, (int)0x80048004, (int)0x80088008, (int)0x800c800c,
+                          (int)0x80008000, (int)0x80048004, (int)0x80088008, (int)0x800c800c);
+    const __m256i first_two = _mm256_add_epi32(twice, _mm256_set1_epi32(0x00010000));
+    for (int j = 0; j < 8; j++) {
+        __m256i pick = _mm256_add_epi32(twice, _mm256_set1_epi32(0x00010001 * (j % 4)));
+        scale[j] = _mm256_shuffle_epi8(s.scales[j / 4], pick);
+    }
+    for (int p = 0; p < 4; p++) {
+        __m256i pick = _mm256_add_epi32(first_two, _mm256_set1_epi32(0x00020002 * (p % 2)));
+        min[p] = _mm256_shuffle_epi8(s.mins[p / 2], pick);
+    }
+}
+
+/* Adds super-blocks 0 .. blocks-1 of a panel times those of `tokens` rows of activations. */
+AVX2_INLINE void i8_tile_body(const uint8_t *panel, int64_t blocks, const struct i8_block *const *x,
+                              const int tokens, float (*sums)[PANEL_ROWS])
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    for (int64_t b = 0; b < blocks; b++, panel += PANEL_BYTES) {
+        __m256i scale[8], min[4], isum[I8_TILE], low[I8_TILE], high[I8_TILE];
+        i8_scale_pairs(panel, scale, min);
+        for (int t = 0; t < tokens; t++)
+            isum[t] = _mm256_setzero_si256();
+        for (int pair = 0; pair < 4; pair++) {
+            for (int t = 0; t < tokens; t++)
+                low[t] = high[t] = _mm256_setzero_si256();
+            for (int c = 0; c < 8; c++) {
+                __m256i line = load_bytes(panel + (8 * pair + c) * PANEL_LINE);
+                __m256i even = _mm256_and_si256(line, nibble);
+                __m256i odd = _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
+                for (int t = 0; t < tokens; t++) {
+                    const int8_t *q = x[t][b].q + 64 * pair + 4 * c;
+                    __m256i products = _mm256_maddubs_epi16(even, broadcast_dword(q));
+                    low[t] = in_order(_mm256_add_epi16(low[t], products));
+                    products = _mm256_maddubs_epi16(odd, broadcast_dword(q + 32));
+                    high[t] = in_order(_mm256_add_epi16(high[t], products));
+                }
+            }
+            for (int t = 0; t < tokens; t++) {
+                __m256i even = _mm256_madd_epi16(low[t], scale[2 * pair]);
+                __m256i odd = _mm256_madd_epi16(high[t], scale[2 * pair + 1]);
+                isum[t] = _mm256_add_epi32(isum[t], _mm256_add_epi32(even, odd));
+            }
+        }
+        __m256 d = load_f16(panel + PANEL_HEADERS);
+        __m256 dmin = load_f16(panel + PANEL_HEADERS + 16);
+        for (int t = 0; t < tokens; t++) {
+            __m256i msum = _mm256_setzero_si256();
+            for (int p = 0; p < 4; p++)
+                msum = _mm256_add_epi32(
+                    msum, _mm256_madd_epi16(min[p], broadcast_dword(x[t][b].sums + 2 * p)));
+            __m256 scaled = _mm256_mul_ps(d, _mm256_cvtepi32_ps(isum[t]));
+            scaled = _mm256_fnmadd_ps(dmin, _mm256_cvtepi32_ps(msum), scaled);
+            __m256 sum = _mm256_loadu_ps(sums[t]);
+            _mm256_storeu_ps(sums[t], _mm256_fmadd_ps(scaled, _mm256_set1_ps(x[t][b].d), sum));
+        }
+    }
+}
+
+static inline void i8_tile(const uint8_t *panel, int64_t blocks, const struct i8_block *const *x,
+                           int64_t tokens, float (*sums)[PANEL_ROWS])
+{
+    switch (tokens) {
+    case 1: i8_tile_body(panel, blocks, x, 1, sums); break;
+    case 2: i8_tile_body(panel, blocks, x, 2, sums); break;
+    case 3: i8_tile_body(panel, blocks, x, 3, sums); break;
+    default: i8_tile_body(panel, blocks, x, 4, sums); break;
+    }
+}
+
+#endif

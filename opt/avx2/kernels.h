@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernels of the tier avx2: AVX2, FMA, F16C, BMI2. */
+#ifndef ASSAY_OPT_AVX2_KERNELS_H
+#define ASSAY_OPT_AVX2_KERNELS_H
+
+#include "ref/kernel.h"
+
+extern const struct assay_kernel q4_K_dequant_avx2;
+extern const struct assay_kernel q4_K_gemv_avx2_f32;
+extern const struct assay_kernel q4_K_gemv_avx2_i8;
+extern const struct assay_kernel q4_K_gemm_moe_id_avx2_f32;
+extern const struct assay_kernel q4_K_gemm_moe_id_avx2_i8;
+extern const struct assay_kernel moe_router_topk_softmax_avx2;
+extern const struct assay_kernel moe_ids_tpe_avx2;
+
+#endif

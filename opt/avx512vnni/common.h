@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernels of tier avx512vnni share: the header of a q4_K block in registers, sums over
+ * lanes, sizes of scratch, and how a team of threads divides work. */
+#ifndef ASSAY_OPT_AVX512VNNI_COMMON_H
+#define ASSAY_OPT_AVX512VNNI_COMMON_H
+
+#include <immintrin.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "ref/op.h"
+#include "ref/q4_K.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Unrolls the loop that follows, so that arrays indexed by its counter become registers. */
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
+#define LANES 16 /* f32 or int32 in a register */
+
+/* Lanes 0 .. n-1, n <= 16. */
+ALWAYS_INLINE __mmask16 first_lanes(int64_t n)
+{
+    return (__mmask16)((1u << n) - 1);
+}
+
+ALWAYS_INLINE __m512i lane_numbers(void)
+{
+    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/* Four additions deep, in a fixed order. */
+ALWAYS_INLINE float sum_lanes(__m512 v)
+{
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+
+/*
+ * Lanes 0-7: d*sc[j]; lanes 8-15: dmin*m[j]; all exact. The header's dwords are d|dmin, s[0-3],
+ * s[4-7], s[8-11]. As dwords of four bytes each
+ *
+ *   sc[0-3] = s[0-3] & 63      sc[4-7] = s[8-11] & 15 | s[0-3] >> 2 & 48
+ *   m[0-3]  = s[4-7] & 63      m[4-7]  = s[8-11] >> 4 & 15 | s[4-7] >> 2 & 48
+ *
+ * where a dword shift moves bits across bytes only outside the masks.
+ */
+ALWAYS_INLINE __m512 block_scales(const uint8_t *block)
+{
+    const int low4 = 0x0f0f0f0f, low6 = 0x3f3f3f3f, bits45 = 0x30303030;
+    __m128i header = _mm_loadu_si128((const __m128i *)block);
+    __m128i low = _mm_shuffle_epi32(header, _MM_SHUFFLE(3, 2, 3, 1));
+    __m128i high = _mm_shuffle_epi32(header, _MM_SHUFFLE(2, 2, 1, 1));
+    low = _mm_and_si128(_mm_srlv_epi32(low, _mm_setr_epi32(0, 0, 0, 4)),
+                        _mm_setr_epi32(low6, low4, low6, low4));
+    high = _mm_and_si128(_mm_srli_epi32(high, 2), _mm_setr_epi32(0, bits45, 0, bits45));
+    __m512 scales = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_or_si128(low, high)));
+    const __m512i spread = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    __m512 d = _mm512_permutexvar_ps(spread, _mm512_castps128_ps512(_mm_cvtph_ps(header)));
+    return _mm512_mul_ps(d, scales);
+}
+
+/* table[j] of sub-block j: the weight of each nibble. */
+ALWAYS_INLINE void block_tables(const uint8_t *block, __m512 table[Q4_K_SUB_BLOCKS])
+{
+    /* By way of memory: a broadcast load costs no shuffle. */
+    _Alignas(64) float scales[LANES];
+    _mm512_store_ps(scales, block_scales(block));
+    __m512 nibble = _mm512_cvtepi32_ps(lane_numbers());
+    UNROLL
+    for (int j = 0; j < Q4_K_SUB_BLOCKS; j++)
+        table[j] = _mm512_fmsub_ps(nibble, _mm512_set1_ps(scales[j]),
+                                   _mm512_set1_ps(scales[Q4_K_SUB_BLOCKS + j]));
+}
+
+/* Bytes of n elements, rounded up to whole cache lines; -1 on overflow. */
+static inline int64_t line_bytes(int64_t n, int64_t element_bytes)
+{
+    int64_t bytes = assay_add(assay_mul(n, element_bytes), ASSAY_BUFFER_ALIGN - 1);
+    return bytes < 0 ? -1 : bytes / ASSAY_BUFFER_ALIGN * ASSAY_BUFFER_ALIGN;
+}
+
+static inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+static inline int64_t min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* A thread's share of n, contiguous: [share_start(n, rank, of), share_start(n, rank + 1, of)). */
+static inline int64_t share_start(int64_t n, int rank, int of)
+{
+    return n / of * rank + min_i64(n % of, rank);
+}
+
+/* Hands out units of work in order; threads take the next one when they are done. */
+struct work_queue {
+    _Atomic int64_t next;
+};
+
+static inline int64_t next_unit(struct work_queue *queue)
+{
+    return atomic_fetch_add_explicit(&queue->next, 1, memory_order_relaxed);
+}
+
+#endif

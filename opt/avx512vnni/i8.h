@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Class i8: panels times quantized activations, with the bits of q4_K_add_i8.
+ *
+ * A lane is a row. A line of a panel holds four weights of each row; they are the unsigned operand
+ * of vpdpbusd, and the token's four digits, broadcast from memory, the signed one. Low and high
+ * nibbles belong to sub-blocks 2g and 2g+1. A sub-block's sum is multiplied by its scale; the mins
+ * meet the digits' sums in vpdpwssd. Tiles of up to six tokens share the unpacked nibbles: 12 sums,
+ * 6 isum and 6 results stay in registers.
+ *
+ * No overflow: |sub-block sum| <= 32*15*127 = 60960, |isum| <= 8*63*60960 < 2^25, and
+ * |msum| <= 8*63*4064 < 2^21.
+ */
+#ifndef ASSAY_OPT_AVX512VNNI_I8_H
+#define ASSAY_OPT_AVX512VNNI_I8_H
+
+#include <math.h>
+
+#include "opt/avx512vnni/panel.h"
+#include "ref/activation_i8.h"
+
+#define TILE_I8_MAX 6
+
+/* Sums are in the order of vpdpwssd's pairs: sub-blocks 0 2, 4 6, 1 3, 5 7. */
+struct digits {
+    int8_t q[ACTIVATION_BLOCK];
+    int16_t sums[8];
+    float d;
+    uint8_t unused[12]; /* to a multiple of 32 bytes */
+};
+
+/* The bits of activation_i8_quantize, sums reordered. */
+static inline void quantize_block(const float *x, struct digits *out)
+{
+    __m512i magnitude = _mm512_setzero_si512();
+    UNROLL
+    for (int i = 0; i < 16; i++) {
+        __m512i bits = _mm512_castps_si512(_mm512_loadu_ps(x + LANES * i));
+        bits = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
+        magnitude = _mm512_max_epu32(magnitude, bits);
+    }
+    /* As integers, non-finite magnitudes are the largest. */
+    uint32_t largest = _mm512_reduce_max_epu32(magnitude);
+    float amax = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)largest)));
+    if (largest >= 0x7f800000 || amax < ACTIVATION_TINY) {
+        memset(out, 0, sizeof(*out));
+        out->d = amax < ACTIVATION_TINY ? 0.0f : NAN;
+        return;
+    }
+    out->d = amax / ACTIVATION_I8_MAX;
+    const __m512 inv = _mm512_set1_ps(ACTIVATION_I8_MAX / amax);
+    /* Packing works within quarters, which leaves the dwords in this order. */
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i sums[4];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        __m512i v[4];
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x + 64 * i + LANES * j), inv);
+            v[j] = _mm512_cvt_roundps_epi32(scaled, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        }
+        __m512i low = _mm512_packs_epi32(v[0], v[1]), high = _mm512_packs_epi32(v[2], v[3]);
+        __m512i q = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
+        _mm512_storeu_si512((__m512i *)(out->q + 64 * i), q);
+        sums[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), q);
+    }
+    /* Quarters 0 and 1 of sums[i] belong to sub-block 2i, 2 and 3 to 2i+1. Two rounds of adding
+     * neighbours leave dword i of a quarter from sums[i]. */
+    const __m512i ones = _mm512_set1_epi16(1);
+    __m512i low = _mm512_madd_epi16(_mm512_packs_epi32(sums[0], sums[1]), ones);
+    __m512i high = _mm512_madd_epi16(_mm512_packs_epi32(sums[2], sums[3]), ones);
+    __m512i all = _mm512_madd_epi16(_mm512_packs_epi32(low, high), ones);
+    all = _mm512_add_epi32(all, _mm512_shuffle_i32x4(all, all, _MM_SHUFFLE(2, 3, 0, 1)));
+    __m128i even = _mm512_castsi512_si128(all), odd = _mm512_extracti32x4_epi32(all, 2);
+    _mm_storeu_si128((__m128i *)out->sums, _mm_packs_epi32(even, odd));
+}
+
+/* acc + four unsigned bytes of w times four signed bytes at x, which every lane gets. In assembly
+ * because gcc loads the broadcast into a register first. */
+ALWAYS_INLINE __m512i dot_broadcast(__m512i acc, __m512i w, const int8_t *x)
+{
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*(const int8_t(*)[4])x));
+    return acc;
+}
+
+/* acc + two int16 of w times two int16 at x, which every lane gets. */
+ALWAYS_INLINE __m512i dot_pair_broadcast(__m512i acc, __m512i w, const int16_t *x)
+{
+    __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*(const int16_t(*)[2])x));
+    return acc;
+}
+
+/* isum of a super-block for T tokens. */
+ALWAYS_INLINE void tile_isum(const int T, const uint8_t *block, const struct panel_scales *scales,
+                             const struct digits *const x[], __m512i isum[])
+{
+    const __m512i low4 = _mm512_set1_epi8(15);
+    UNROLL
+    for (int g = 0; g < 4; g++) {
+        __m512i even[TILE_I8_MAX], odd[TILE_I8_MAX];
+        UNROLL
+        for (int t = 0; t < T; t++)
+            even[t] = odd[t] = _mm512_setzero_si512();
+        UNROLL
+        for (int c = 0; c < 8; c++) {
+            __m512i line = panel_line(block, 64 * (8 * g + c));
+            __m512i low = _mm512_and_si512(line, low4);
+            __m512i high = _mm512_and_si512(_mm512_srli_epi16(line, 4), low4);
+            UNROLL
+            for (int t = 0; t < T; t++) {
+                even[t] = dot_broadcast(even[t], low, x[t]->q + 64 * g + 4 * c);
+                odd[t] = dot_broadcast(odd[t], high, x[t]->q + 64 * g + 32 + 4 * c);
+            }
+        }
+        __m512i scale_even = byte_of_lanes(scales->scale[g / 2], 2 * (g % 2));
+        __m512i scale_odd = byte_of_lanes(scales->scale[g / 2], 2 * (g % 2) + 1);
+        UNROLL
+        for (int t = 0; t < T; t++) {
+            __m512i both = _mm512_add_epi32(_mm512_mullo_epi32(even[t], scale_even),
+                                            _mm512_mullo_epi32(odd[t], scale_odd));
+            isum[t] = g == 0 ? both : _mm512_add_epi32(isum[t], both);
+        }
+    }
+}
+
+/* y[t][first_row + 0..15] = panel times x[t] for T tokens; lanes not in `rows` are not stored. */
+ALWAYS_INLINE void tile_i8(const int T, const uint8_t *panel, int64_t blocks,
+                           const struct digits *const tokens[], float *const y[], int64_t first_row,
+                           __mmask16 rows)
+{
+    const __m512i even_bytes = _mm512_set1_epi32(0x00ff00ff);
+    const struct digits *x[TILE_I8_MAX];
+    __m512 acc[TILE_I8_MAX];
+    UNROLL
+    for (int t = 0; t < T; t++) {
+        x[t] = tokens[t];
+        acc[t] = _mm512_setzero_ps();
+    }
+    for (int64_t b = 0; b < blocks; b++, panel += PANEL_BLOCK_BYTES) {
+        struct panel_scales scales = panel_scales(panel);
+        __m512i isum[TILE_I8_MAX];
+        tile_isum(T, panel, &scales, x, isum);
+        __m512i min02 = _mm512_and_si512(scales.min[0], even_bytes);
+        __m512i min46 = _mm512_and_si512(scales.min[1], even_bytes);
+        __m512i min13 = _mm512_and_si512(_mm512_srli_epi32(scales.min[0], 8), even_bytes);
+        __m512i min57 = _mm512_and_si512(_mm512_srli_epi32(scales.min[1], 8), even_bytes);
+        __m512 d = panel_halves(panel, PANEL_D), dmin = panel_halves(panel, PANEL_DMIN);
+        UNROLL
+        for (int t = 0; t < T; t++) {
+            __m512i msum = _mm512_setzero_si512();
+            msum = dot_pair_broadcast(msum, min02, x[t]->sums);
+            msum = dot_pair_broadcast(msum, min46, x[t]->sums + 2);
+            msum = dot_pair_broadcast(msum, min13, x[t]->sums + 4);
+            msum = dot_pair_broadcast(msum, min57, x[t]->sums + 6);
+            __m512 scaled = _mm512_mul_ps(d, _mm512_cvtepi32_ps(isum[t]));
+            __m512 value = _mm512_fnmadd_ps(dmin, _mm512_cvtepi32_ps(msum), scaled);
+            acc[t] = _mm512_fmadd_ps(value, _mm512_set1_ps(x[t]->d), acc[t]);
+            x[t]++;
+        }
+    }
+    UNROLL
+    for (int t = 0; t < T; t++)
+        _mm512_mask_storeu_ps(y[t] + first_row, rows, acc[t]);
+}
+
+#define TILE_I8(T)                                                                                \
+    static void tile_i8_##T(const uint8_t *panel, int64_t blocks, const struct digits *const x[], \
+                            float *const y[], int64_t first_row, __mmask16 rows)                  \
+    {                                                                                             \
+        tile_i8(T, panel, blocks, x, y, first_row, rows);                                         \
+    }
+TILE_I8(1)
+TILE_I8(2)
+TILE_I8(3)
+TILE_I8(4)
+TILE_I8(5)
+TILE_I8(6)
+
+typedef void tile_i8_fn(const uint8_t *panel, int64_t blocks, const struct digits *const x[],
+                        float *const y[], int64_t first_row, __mmask16 rows);
+static tile_i8_fn *const tiles_i8[] = {NULL,      tile_i8_1, tile_i8_2, tile_i8_3,
+                                       tile_i8_4, tile_i8_5, tile_i8_6};
+
+/* Tokens that go through a panel while it is in L1. */
+struct tokens_i8 {
+    int n;
+    const struct digits *x[TOKEN_GROUP];
+    float *y[TOKEN_GROUP]; /* of row 0 */
+};
+
+/* Panels [first, last) of a matrix for a group of tokens. `packed` is the whole matrix, or NULL:
+ * then each panel is packed into `scratch` first. */
+static inline void panels_i8(const struct matrix *matrix, const uint8_t *packed, int64_t first,
+                             int64_t last, const struct tokens_i8 *tokens, uint8_t *scratch)
+{
+    int tiles = (tokens->n + TILE_I8_MAX - 1) / TILE_I8_MAX;
+    for (int64_t p = first; p < last; p++) {
+        const uint8_t *panel = scratch;
+        if (packed)
+            panel = packed + p * matrix->blocks * PANEL_BLOCK_BYTES;
+        else
+            pack_panel(matrix, p, scratch);
+        __mmask16 rows = first_lanes(panel_rows(matrix, p));
+        for (int i = 0; i < tiles; i++) {
+            int t = (int)share_start(tokens->n, i, tiles);
+            int n = (int)share_start(tokens->n, i + 1, tiles) - t;
+            tiles_i8[n](panel, matrix->blocks, tokens->x + t, tokens->y + t, p * PANEL_ROWS, rows);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernels of tier avx512vnni: AVX-512 F, BW, DQ, VL, CD, VNNI. */
+#ifndef ASSAY_OPT_AVX512VNNI_KERNELS_H
+#define ASSAY_OPT_AVX512VNNI_KERNELS_H
+
+#include "ref/kernel.h"
+
+extern const struct assay_kernel q4_K_dequant_avx512vnni;
+extern const struct assay_kernel q4_K_gemv_avx512vnni_f32;
+extern const struct assay_kernel q4_K_gemv_avx512vnni_i8;
+extern const struct assay_kernel q4_K_gemv_avx512vnni_i8_packed;
+extern const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_f32;
+extern const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_i8;
+extern const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_i8_packed;
+extern const struct assay_kernel moe_router_topk_softmax_avx512vnni;
+extern const struct assay_kernel moe_ids_tpe_avx512vnni;
+
+#endif

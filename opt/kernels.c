@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "opt/kernels.h"
+
+#include "ref/moe_ids_tpe.h"
+#include "ref/moe_router_topk_softmax.h"
+#include "ref/q4_K_dequant.h"
+#include "ref/q4_K_gemm_moe_id.h"
+#include "ref/q4_K_gemv.h"
+#include "ref/q4_K_quantize.h"
+
+#if ASSAY_TIER_AVX2
+#include "opt/avx2/kernels.h"
+#endif
+#if ASSAY_TIER_AVX512VNNI
+#include "opt/avx512vnni/kernels.h"
+#endif
+
+static const struct assay_kernel *const own[] = {
+    &q4_K_dequant_ref,
+    &q4_K_quantize_ref,
+    &q4_K_gemv_ref,
+    &q4_K_gemv_ref_i8,
+    &q4_K_gemm_moe_id_ref,
+    &q4_K_gemm_moe_id_ref_i8,
+    &moe_router_topk_softmax_ref,
+    &moe_ids_tpe_ref,
+#if ASSAY_TIER_AVX2
+    &q4_K_dequant_avx2,
+    &q4_K_gemv_avx2_f32,
+    &q4_K_gemv_avx2_i8,
+    &q4_K_gemm_moe_id_avx2_f32,
+    &q4_K_gemm_moe_id_avx2_i8,
+    &moe_router_topk_softmax_avx2,
+    &moe_ids_tpe_avx2,
+#endif
+#if ASSAY_TIER_AVX512VNNI
+    &q4_K_dequant_avx512vnni,
+    &q4_K_gemv_avx512vnni_f32,
+    &q4_K_gemv_avx512vnni_i8,
+    &q4_K_gemv_avx512vnni_i8_packed,
+    &q4_K_gemm_moe_id_avx512vnni_f32,
+    &q4_K_gemm_moe_id_avx512vnni_i8,
+    &q4_K_gemm_moe_id_avx512vnni_i8_packed,
+    &moe_router_topk_softmax_avx512vnni,
+    &moe_ids_tpe_avx512vnni,
+#endif
+};
+
+const struct assay_kernels *assay_own_kernels(void)
+{
+    static const struct assay_kernels table = {
+        .abi_version = ASSAY_ABI_VERSION,
+        .count = sizeof(own) / sizeof(*own),
+        .library = "assay",
+        .kernels = own,
+    };
+    return &table;
+}

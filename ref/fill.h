@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inputs that several ops share.
+ *
+ * exact  Small integers times powers of two, such that every partial sum of a dot product of
+ *        weights and activations is a multiple of one unit and below 2^24 of them: exact in f32 in
+ *        any order, and exact in class i8, whose activation scale is a power of two.
+ * model  Weights: draws from a pool of super-blocks that the reference quantizer made of Gaussian
+ *        and heavy-tailed rows. Activations: Gaussian with channels 20 times larger.
+ * edge   Weights: all classes of f16 for d and dmin, saturated and single-nibble blocks, a
+ *        non-finite d or dmin in a few rows. Activations: zeros of both signs, subnormals, +-65504
+ *        to 1e30, one-hot rows; NaN and infinity in a few rows if there are at least two.
+ */
+#ifndef ASSAY_REF_FILL_H
+#define ASSAY_REF_FILL_H
+
+#include "ref/op.h"
+#include "ref/q4_K.h"
+
+/* w: rows x k/256 blocks. False: out of memory. */
+bool fill_q4_K(enum assay_fill_kind kind, int64_t rows, int64_t k, struct block_q4_K *w,
+               struct assay_random *random);
+
+/* x: rows x k f32. */
+void fill_activations(enum assay_fill_kind kind, int64_t rows, int64_t k, float *x,
+                      struct assay_random *random);
+
+/* Bytes before a tensor's offset: block headers with d = NaN, so that a read there shows. */
+void fill_prefix(uint8_t *bytes, int64_t count);
+
+/* selected: tokens x top_k expert ids, by fill->routing. False: out of memory. */
+bool fill_routing(const struct assay_fill *fill, int64_t experts, int64_t tokens, int64_t top_k,
+                  int32_t *selected, struct assay_random *random);
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+#include "ref/moe_router_topk_softmax.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ref/fill.h"
+
+typedef struct moe_router_topk_softmax_shape shape_t;
+
+/* What a row's p = exp(logit - max) / sum are computed from; invalid rows have sum 0. */
+struct softmax {
+    double max, sum;
+};
+
+static struct softmax softmax_of(const float *logits, int64_t experts)
+{
+    struct softmax row = {-INFINITY, 0};
+    for (int64_t e = 0; e < experts; e++) {
+        if (isnan(logits[e]) || logits[e] == INFINITY)
+            return (struct softmax){0};
+        row.max = fmax(row.max, (double)logits[e]);
+    }
+    if (row.max == -INFINITY)
+        return (struct softmax){0};
+    for (int64_t e = 0; e < experts; e++)
+        row.sum += exp((double)logits[e] - row.max);
+    return row;
+}
+
+static double probability(struct softmax row, float logit)
+{
+    return exp((double)logit - row.max) / row.sum;
+}
+
+/* Whether expert a comes before expert b. */
+static bool before(const float *logits, int64_t a, int64_t b)
+{
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+}
+
+/* The rank of an expert is the number of those before it. */
+static void rank_experts(const float *logits, int64_t experts, int64_t top_k, int32_t *ids)
+{
+    for (int64_t e = 0; e < experts; e++) {
+        int64_t rank = 0;
+        for (int64_t other = 0; other < experts; other++)
+            rank += before(logits, other, e);
+        if (rank < top_k)
+            ids[rank] = (int32_t)e;
+    }
+}
+
+static double selected_scale(const shape_t *s, struct softmax row, const float *logits,
+                             const int32_t *ids)
+{
+    double sum = 0;
+    for (int64_t slot = 0; slot < s->top_k; slot++)
+        sum += probability(row, logits[ids[slot]]);
+    return s->norm ? 1 / fmax(sum, (double)MOE_ROUTER_MIN_SUM) : 1;
+}
+
+static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
+                       int threads)
+{
+    (void)prepared, (void)scratch, (void)threads;
+    const shape_t *s = shape;
+    const struct moe_router_topk_softmax_args *a = args;
+    const char *illegal = assay_illegal(&moe_router_topk_softmax_op, shape, NULL);
+    if (illegal)
+        return illegal;
+    for (int64_t token = 0; token < s->tokens; token++) {
+        const float *logits = &a->logits[token * s->experts];
+        int32_t *ids = &a->ids[token * s->top_k];
+        float *weights = &a->weights[token * s->top_k];
+        struct softmax row = softmax_of(logits, s->experts);
+        if (row.sum == 0) {
+            for (int64_t slot = 0; slot < s->top_k; slot++) {
+                ids[slot] = -1;
+                weights[slot] = 0;
+            }
+            continue;
+        }
+        rank_experts(logits, s->experts, s->top_k, ids);
+        double scale = selected_scale(s, row, logits, ids);
+        for (int64_t slot = 0; slot < s->top_k; slot++)
+            weights[slot] = (float)(probability(row, logits[ids[slot]]) * scale);
+    }
+    return NULL;
+}
+
+static int64_t depth(const void *shape)
+{
+    (void)shape;
+    return 1;
+}
+
+const struct assay_kernel moe_router_topk_softmax_ref = {
+    .op = "moe_router_topk_softmax",
+    .name = "ref",
+    .tier = "ref",
+    .numerics = ASSAY_F32,
+    .depth = depth,
+    .run = run,
+};
+
+static const struct assay_dim dims[] = {
+    {"experts", 1, INT32_MAX, 1, false},
+    {"top_k", 1, INT32_MAX, 1, false},
+    {"tokens", 1, INT32_MAX, 1, false},
+    {"norm", 0, 1, 1, true},
+};
+
+static void defaults(void *shape)
+{
+    shape_t *s = shape;
+    s->norm = s->norm == ASSAY_UNSET ? 1 : s->norm;
+}
+
+static const char *illegal(const void *shape)
+{
+    const shape_t *s = shape;
+    return s->top_k > s->experts ? "top_k must not exceed experts" : NULL;
+}
+
+static int64_t count_logits(const void *shape)
+{
+    const shape_t *s = shape;
+    return assay_mul(s->tokens, s->experts);
+}
+
+static int64_t count_selected(const void *shape)
+{
+    const shape_t *s = shape;
+    return assay_mul(s->tokens, s->top_k);
+}
+
+static int64_t columns_selected(const void *shape)
+{
+    return ((const shape_t *)shape)->top_k;
+}
+
+static const struct assay_tensor tensors[] = {
+    {"logits", ASSAY_DTYPE_F32, ASSAY_INPUT, 4, count_logits, NULL},
+    {"ids", ASSAY_DTYPE_I32, ASSAY_OUT_BITS, 4, count_selected, columns_selected},
+    {"weights", ASSAY_DTYPE_F32, ASSAY_OUT_REAL, 4, count_selected, columns_selected},
+};
+
+/* With a power of two of equal finite logits every p is a power of two, and so are their sums
+ * where a power of two of them is selected. */
+static bool exact(const void *shape)
+{
+    const shape_t *s = shape;
+    return !s->norm || (s->top_k & (s->top_k - 1)) == 0;
+}
+
+static void exact_row(int64_t experts, float *logits, struct assay_random *random)
+{
+    int64_t finite = 1;
+    while (finite * 2 <= experts && assay_below(random, 8) != 0)
+        finite *= 2;
+    float level = (float)(assay_below(random, 41) - 20);
+    for (int64_t e = 0; e < experts; e++)
+        logits[e] = -INFINITY;
+    while (finite > 0) {
+        int64_t e = assay_below(random, experts);
+        while (logits[e] == level)
+            e = (e + 1) % experts;
+        logits[e] = level;
+        finite--;
+    }
+}
+
+static void edge_row(int64_t kind, int64_t experts, float *logits, struct assay_random *random)
+{
+    int64_t spot = assay_below(random, experts);
+    for (int64_t e = 0; e < experts; e++) {
+        double g = random->gaussian(random);
+        switch (kind) {
+        case 0: logits[e] = (float)(rint(2 * g) / 4); break; /* ties everywhere */
+        case 1: logits[e] = 1; break;                        /* one great tie */
+        case 2: logits[e] = nextafterf(1, g < 0 ? 0 : 2); break;
+        case 3: logits[e] = (float)(-80 - 10 * fabs(g)); break;
+        case 4: logits[e] = g < 0.5 ? -INFINITY : (float)g; break;
+        case 5: logits[e] = (float)(g * 1e30); break;
+        case 6: logits[e] = (float)(1e4 + g); break;
+        case 7: logits[e] = g < 0 ? -0.0f : 0.0f; break;
+        default: logits[e] = (float)g; break;
+        }
+    }
+    switch (kind) {
+    case 3: logits[spot] = 0; break; /* the others' p is subnormal */
+    case 4: logits[spot] = 0; break;
+    case 8: logits[0] = NAN; break;
+    case 9: logits[experts - 1] = INFINITY; break;
+    case 10: logits[experts - 1] = NAN; break;
+    case 11: logits[spot] = INFINITY; break;
+    case 12:
+        for (int64_t e = 0; e < experts; e++)
+            logits[e] = -INFINITY;
+        break;
+    default: break;
+    }
+}
+
+static bool fill(const void *shape, const struct assay_fill *how, void *const *t,
+                 struct assay_random *random)
+{
+    const shape_t *s = shape;
+    float *logits = t[0];
+    random->start(random, "logits");
+    for (int64_t token = 0; token < s->tokens; token++, logits += s->experts) {
+        if (how->kind == ASSAY_FILL_EXACT) {
+            exact_row(s->experts, logits, random);
+        } else if (how->kind == ASSAY_FILL_EDGE) {
+            edge_row(token % 13, s->experts, logits, random);
+        } else {
+            for (int64_t e = 0; e < s->experts; e++)
+                logits[e] = (float)(2 * random->gaussian(random));
+        }
+    }
+    return true;
+}
+
+/* p of distinct logits may come in either order if they lie this close. */
+static bool in_tie_band(double p, double q)
+{
+    return fabs(p - q) <= MOE_ROUTER_TIE_ULP * fmax(fmax(p, q) * 0x1p-23, 0x1p-149);
+}
+
+/* Whether `got` is a permitted order: position by position within the tie band of the reference,
+ * equal logits by index, -Inf after all finite ones. */
+static bool permitted(const shape_t *s, const float *logits, const int32_t *reference,
+                      const int32_t *got)
+{
+    struct softmax row = softmax_of(logits, s->experts);
+    for (int64_t slot = 0; slot < s->top_k; slot++) {
+        int64_t e = got[slot];
+        if (row.sum == 0 || e < 0 || e >= s->experts)
+            return false;
+        float wanted = logits[reference[slot]];
+        if ((wanted == -INFINITY) != (logits[e] == -INFINITY))
+            return false;
+        if (!in_tie_band(probability(row, logits[e]), probability(row, wanted)))
+            return false;
+        for (int64_t other = 0; other < e; other++) {
+            bool taken = logits[other] != logits[e];
+            for (int64_t earlier = 0; earlier < slot; earlier++)
+                taken = taken || got[earlier] == other;
+            if (!taken)
+                return false;
+        }
+        for (int64_t earlier = 0; earlier < slot; earlier++) {
+            if (got[earlier] == e)
+                return false;
+        }
+    }
+    return true;
+}
+
+static int64_t reconcile(const void *shape, void *const *got, void *const *expected)
+{
+    const shape_t *s = shape;
+    const float *logits = got[0];
+    int64_t swaps = 0;
+    for (int64_t token = 0; token < s->tokens; token++) {
+        const int32_t *chosen = (const int32_t *)got[1] + token * s->top_k;
+        int32_t *reference = (int32_t *)expected[1] + token * s->top_k;
+        size_t row_bytes = (size_t)s->top_k * sizeof(*chosen);
+        if (memcmp(chosen, reference, row_bytes) == 0 ||
+            !permitted(s, &logits[token * s->experts], reference, chosen))
+            continue;
+        for (int64_t slot = 0; slot < s->top_k; slot++)
+            swaps += chosen[slot] != reference[slot];
+        memcpy(reference, chosen, row_bytes);
+    }
+    return swaps;
+}
+
+static int64_t inner(const void *shape)
+{
+    return ((const shape_t *)shape)->experts;
+}
+
+/* exp(x) for f32 x = logit - max inherits x's rounding, |x|*u, in the numerator and, weighted by p,
+ * in the sum; a subnormal result has an absolute error. */
+static void oracle(const void *shape, void *const *t, size_t tensor, const int64_t *columns,
+                   int64_t n_columns, struct assay_expected *expected)
+{
+    (void)tensor;
+    const shape_t *s = shape;
+    for (int64_t token = 0; token < s->tokens; token++) {
+        const float *logits = (const float *)t[0] + token * s->experts;
+        const int32_t *ids = (const int32_t *)t[1] + token * s->top_k;
+        struct softmax row = softmax_of(logits, s->experts);
+        double scale = row.sum > 0 ? selected_scale(s, row, logits, ids) : 0;
+        double mean_x = 0;
+        for (int64_t e = 0; e < s->experts && row.sum > 0; e++) {
+            double p = probability(row, logits[e]);
+            mean_x += p > 0 ? p * (row.max - (double)logits[e]) : 0;
+        }
+        for (int64_t c = 0; c < n_columns; c++) {
+            struct assay_expected *out = &expected[token * n_columns + c];
+            *out = (struct assay_expected){0};
+            if (row.sum == 0)
+                continue;
+            float logit = logits[ids[columns[c]]];
+            double p = probability(row, logit) * scale;
+            out->value = p;
+            out->magnitude = p;
+            if (p > 0)
+                out->slack = p * 0x1p-24 * (row.max - (double)logit + 2 * mean_x) + 0x1p-149;
+        }
+    }
+}
+
+static struct assay_cost cost(const void *shape, void *const *t)
+{
+    (void)t;
+    const shape_t *s = shape;
+    double logits = (double)count_logits(shape);
+    return (struct assay_cost){5 * logits, 4 * logits, 8 * (double)(s->tokens * s->top_k)};
+}
+
+const struct assay_op moe_router_topk_softmax_op = {
+    .name = "moe_router_topk_softmax",
+    .n_dims = sizeof(dims) / sizeof(*dims),
+    .dims = dims,
+    .n_tensors = sizeof(tensors) / sizeof(*tensors),
+    .tensors = tensors,
+    .defaults = defaults,
+    .illegal = illegal,
+    .exact = exact,
+    .fill = fill,
+    .inner = inner,
+    .oracle = oracle,
+    .reconcile = reconcile,
+    .cost = cost,
+    .reference = &moe_router_topk_softmax_ref,
+};

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "ref/op.h"
+
+#include <string.h>
+
+#include "ref/moe_ids_tpe.h"
+#include "ref/moe_router_topk_softmax.h"
+#include "ref/q4_K_dequant.h"
+#include "ref/q4_K_gemm_moe_id.h"
+#include "ref/q4_K_gemv.h"
+#include "ref/q4_K_quantize.h"
+
+const struct assay_op *const assay_ops[] = {
+    &q4_K_dequant_op,     &q4_K_quantize_op,           &q4_K_gemv_op,
+    &q4_K_gemm_moe_id_op, &moe_router_topk_softmax_op, &moe_ids_tpe_op,
+};
+const size_t assay_n_ops = sizeof(assay_ops) / sizeof(*assay_ops);
+
+const char *const assay_fill_names[] = {"exact", "model", "edge"};
+const char *const assay_routing_names[] = {"uniform",    "zipf",       "one_expert",
+                                           "tile_edges", "duplicates", "invalid"};
+const char *const assay_numerics_names[] = {"bits", "f32", "i8"};
+
+const struct assay_op *assay_find_op(const char *name)
+{
+    for (size_t i = 0; i < assay_n_ops; i++) {
+        if (strcmp(assay_ops[i]->name, name) == 0)
+            return assay_ops[i];
+    }
+    return NULL;
+}
+
+const char *assay_illegal(const struct assay_op *op, const void *shape, const char **where)
+{
+    const int64_t *values = shape;
+    for (size_t i = 0; i < op->n_dims; i++) {
+        const struct assay_dim *dim = &op->dims[i];
+        if (where)
+            *where = dim->name;
+        if (values[i] < dim->min)
+            return "is below its smallest legal value";
+        if (values[i] > dim->max)
+            return "is above its largest legal value";
+        if (values[i] % dim->multiple != 0)
+            return dim->multiple == 256 ? "must be a multiple of 256" : "must be even";
+    }
+    if (where)
+        *where = NULL;
+    return op->illegal ? op->illegal(shape) : NULL;
+}
+
+size_t assay_dtype_bytes(enum assay_dtype dtype)
+{
+    return dtype == ASSAY_DTYPE_U8 ? 1 : 4;
+}
+
+int64_t assay_mul(int64_t a, int64_t b)
+{
+    int64_t product;
+    if (a < 0 || b < 0 || __builtin_mul_overflow(a, b, &product))
+        return -1;
+    return product;
+}
+
+int64_t assay_add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    if (a < 0 || b < 0 || __builtin_add_overflow(a, b, &sum))
+        return -1;
+    return sum;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#include "ref/q4_K_dequant.h"
+
+#include "ref/fill.h"
+#include "ref/q4_K.h"
+
+static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
+                       int threads)
+{
+    (void)prepared, (void)scratch, (void)threads;
+    const struct q4_K_dequant_shape *s = shape;
+    const struct q4_K_dequant_args *a = args;
+    const char *illegal = assay_illegal(&q4_K_dequant_op, shape, NULL);
+    if (illegal)
+        return illegal;
+    const struct block_q4_K *w = (const struct block_q4_K *)(a->w + s->w_offset);
+    for (int64_t b = 0; b < s->n / Q4_K_BLOCK; b++)
+        q4_K_weights(&w[b], &a->y[b * Q4_K_BLOCK]);
+    return NULL;
+}
+
+const struct assay_kernel q4_K_dequant_ref = {
+    .op = "q4_K_dequant",
+    .name = "ref",
+    .tier = "ref",
+    .numerics = ASSAY_BITS,
+    .run = run,
+};
+
+static const struct assay_dim dims[] = {
+    {"n", Q4_K_BLOCK, INT64_MAX, Q4_K_BLOCK, false},
+    {"w_offset", 0, INT64_MAX, 2, true},
+};
+
+static void defaults(void *shape)
+{
+    struct q4_K_dequant_shape *s = shape;
+    if (s->w_offset == ASSAY_UNSET)
+        s->w_offset = 0;
+}
+
+static int64_t count_w(const void *shape)
+{
+    const struct q4_K_dequant_shape *s = shape;
+    return assay_add(s->w_offset, assay_mul(s->n / Q4_K_BLOCK, Q4_K_BLOCK_BYTES));
+}
+
+static int64_t count_y(const void *shape)
+{
+    const struct q4_K_dequant_shape *s = shape;
+    return s->n;
+}
+
+static const struct assay_tensor tensors[] = {
+    {"w", ASSAY_DTYPE_U8, ASSAY_WEIGHTS, 2, count_w, NULL},
+    {"y", ASSAY_DTYPE_F32, ASSAY_OUT_BITS, 4, count_y, count_y},
+};
+
+static bool fill(const void *shape, const struct assay_fill *how, void *const *t,
+                 struct assay_random *random)
+{
+    const struct q4_K_dequant_shape *s = shape;
+    uint8_t *w = t[0];
+    if (!w)
+        return true;
+    fill_prefix(w, s->w_offset);
+    random->start(random, "w");
+    return fill_q4_K(how->kind, s->n / Q4_K_BLOCK, Q4_K_BLOCK,
+                     (struct block_q4_K *)(w + s->w_offset), random);
+}
+
+static int64_t inner(const void *shape)
+{
+    (void)shape;
+    return 1;
+}
+
+static struct assay_cost cost(const void *shape, void *const *t)
+{
+    (void)t;
+    double n = (double)((const struct q4_K_dequant_shape *)shape)->n;
+    return (struct assay_cost){2 * n, n / Q4_K_BLOCK * Q4_K_BLOCK_BYTES, 4 * n};
+}
+
+const struct assay_op q4_K_dequant_op = {
+    .name = "q4_K_dequant",
+    .n_dims = sizeof(dims) / sizeof(*dims),
+    .dims = dims,
+    .n_tensors = sizeof(tensors) / sizeof(*tensors),
+    .tensors = tensors,
+    .defaults = defaults,
+    .fill = fill,
+    .inner = inner,
+    .cost = cost,
+    .reference = &q4_K_dequant_ref,
+};

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Dot products of one row of q4_K blocks with one row of activations, as the naive references, the
+ * oracle and the scalar twin of class i8 take them. k is a multiple of 256. */
+#ifndef ASSAY_REF_Q4_K_DOT_H
+#define ASSAY_REF_Q4_K_DOT_H
+
+#include <stdint.h>
+
+#include "ref/activation_i8.h"
+#include "ref/op.h"
+#include "ref/q4_K.h"
+
+/* Adds what block b = 0, 1, ... of a row contributes; `expected` starts zeroed. */
+void q4_K_expect(const struct block_q4_K *block, const float *x, struct assay_expected *expected);
+
+/*
+ * The scalar twin of class i8: what super-block b = 0, 1, ... of a row adds to acc, from +0.
+ *
+ *   isum = sum_j sc[j] * sum_l q[32j+l] * xq[32j+l]      exact in int32: at most 3.1e7
+ *   msum = sum_j m[j] * sums[j]                          exact
+ *   t    = fma(-dmin, f32(msum), fl(d * f32(isum)))
+ *   acc  = fma(t, dx, acc)
+ *
+ * dx comes last so that no intermediate result leaves the normal range where the result is in it.
+ */
+float q4_K_add_i8(const struct block_q4_K *block, const struct activation_i8 *x, float acc);
+
+/* Roundings of class i8 apart from the activations': conversion, product and subtraction of t,
+ * one fma per super-block, and the dequantized weight's own rounding in the oracle. */
+static inline int64_t q4_K_dot_i8_depth(int64_t k)
+{
+    return k / Q4_K_BLOCK + 4;
+}
+
+#endif

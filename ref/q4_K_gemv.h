@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * q4_K_gemv: y[r] = sum_k W[r][k] * x[k]
+ *
+ * Shapes    W [n, k/256] block_q4_K at byte w_offset of `w`; x [k] f32; y [n] f32. n >= 1;
+ *           k a positive multiple of 256; w_offset even.
+ * Numerics  f32, i8 (twin: q4_K_dot_i8). A weight or activation that is not finite makes the
+ *           outputs that it enters NaN or infinite, and no others.
+ * Memory    w aligned to 2 bytes, x and y to 4. y overlaps nothing. Bytes of `w` before w_offset
+ *           are not read. Every element of y is written.
+ * Errors    An illegal shape is refused before any output is written.
+ * Threads   y does not depend on their number.
+ * Cost      2*n*k flop; n*k/256*144 + 4*k bytes read, 4*n written.
+ * Source    gemv of ferrum-kernels and moeflux; llama.cpp's mul_mat with one column.
+ */
+#ifndef ASSAY_REF_Q4_K_GEMV_H
+#define ASSAY_REF_Q4_K_GEMV_H
+
+#include "ref/op.h"
+
+struct q4_K_gemv_shape {
+    int64_t n, k, w_offset;
+};
+
+struct q4_K_gemv_args {
+    const uint8_t *w;
+    const float *x;
+    float *y;
+};
+
+extern const struct assay_op q4_K_gemv_op;
+extern const struct assay_kernel q4_K_gemv_ref;    /* sums in double, rounded once */
+extern const struct assay_kernel q4_K_gemv_ref_i8; /* the twin of class i8 */
+
+#endif
