@@ -327,12 +327,15 @@ static bool judge_job(const struct expectation *x, const struct kernel *kernel,
         judge_say(judgement, "did not return within %g s", seconds);
         return true;
     }
-    if (end->end == SANDBOX_CRASHED) {
+    bool left = job->report->finished < 2 && !job->report->refusal[0];
+    if (end->end == SANDBOX_CRASHED || left) {
         char where[96];
         locate_crash(job, end->address, where, sizeof(where));
         result->verdict = CRASHED;
-        judge_say(judgement, "%s, %s",
-                  end->signal ? strsignal(end->signal) : "ended the process by itself", where);
+        if (end->signal)
+            judge_say(judgement, "%s, %s", strsignal(end->signal), where);
+        else
+            judge_say(judgement, "ended the process instead of returning");
         return true;
     }
     if (job->report->refusal[0]) {

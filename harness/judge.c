@@ -88,14 +88,13 @@ static double tolerance_of(const struct judge_input *in, const struct assay_expe
     return exact ? 0 : judge_tolerance(expected, in->numerics, in->depth);
 }
 
-/* What an error of this size would have to exceed to be seen. */
+/* The error that the judge would see at the latest. */
 static double threshold_of(const struct judge_input *in, const struct assay_expected *expected)
 {
     if (in->twin)
         return 0;
     double tolerance = tolerance_of(in, expected);
-    return in->statistical && in->numerics == ASSAY_I8 ? fmin(tolerance, 6 * sigma_i8(expected))
-                                                       : tolerance;
+    return in->numerics == ASSAY_I8 ? fmin(tolerance, 6 * sigma_i8(expected)) : tolerance;
 }
 
 /* Measures one element with a finite expected value that cannot overflow; returns err / tolerance
@@ -187,7 +186,7 @@ static void test_i8(const struct judge_input *in, const struct measure *m,
     double freedom = 1 / (1 / outputs + 3.2 / (double)in->activations);
     struct interval allowed = mean_square_interval(freedom, JUDGE_ALPHA);
     judgement->z_mean_square = m->z_sq / outputs;
-    if (judgement->z_mean_square < allowed.low || judgement->z_mean_square > allowed.high)
+    if (!(judgement->z_mean_square >= allowed.low && judgement->z_mean_square <= allowed.high))
         judge_say(judgement,
                   "mean square error is %.3g of what rounding to int8 gives, outside %.3g..%.3g",
                   judgement->z_mean_square, allowed.low, allowed.high);
@@ -197,7 +196,7 @@ static void test_i8(const struct judge_input *in, const struct measure *m,
     judgement->z_mean = mean;
     double deviation = sqrt(fmax(0, m->row_mean_sq / rows - mean * mean) * rows / (rows - 1));
     allowed = mean_interval(m->z_rows, deviation, JUDGE_ALPHA);
-    if (mean < allowed.low || mean > allowed.high)
+    if (!(mean >= allowed.low && mean <= allowed.high))
         judge_say(judgement, "errors are biased: mean %.3g sigma, outside +-%.3g", mean,
                   allowed.high);
 }

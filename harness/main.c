@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <gsl/gsl_errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
     struct error error = {0};
     struct options options;
     int status = EXIT_USAGE;
+    gsl_set_error_handler_off(); /* it would abort; what can fail is checked where it is used */
     if (options_parse(argc, argv, &options, &error)) {
         terminal_init(options.color);
         status = options.command == COMMAND_LIST ? list(&options, &error)

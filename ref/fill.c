@@ -160,8 +160,10 @@ static void edge_row(int64_t k, float *x, struct assay_random *random)
 {
     enum { GAUSSIAN, HALF_MAX, HUGE, SATURATED, ONE_HOT, ZERO, MINUS_ZERO, SUBNORMAL, TINY, KINDS };
     static const float huge[] = {65519, 65520, 1e10f, 1e30f};
+    bool all_subnormal = assay_below(random, 8) == 0;
     for (int64_t b = 0; b < k / ACTIVATION_BLOCK; b++) {
         int64_t kind = assay_below(random, b == 0 ? ZERO : KINDS); /* never a row of zeros */
+        kind = all_subnormal ? SUBNORMAL : kind;
         int64_t hot = assay_below(random, ACTIVATION_BLOCK);
         float large = huge[assay_below(random, 4)];
         for (int64_t i = 0; i < ACTIVATION_BLOCK; i++) {

@@ -12,12 +12,13 @@
  *           whose p differ by at most MOE_ROUTER_TIE_ULP f32 ULPs may come in either order (the
  *           tie band). Weights below the smallest normal f32 are not flushed, whatever MXCSR says.
  * -Inf      among finite logits: p = 0, picked last, by index.
- * Invalid   A row with a NaN or +Inf, or without a finite logit: all its ids are -1, its weights
- * +0. Memory    All aligned to 4 bytes; outputs overlap nothing and are written whole. Errors    An
- * illegal shape is refused before any output is written. Threads   The outputs do not depend on
- * their number, a row's not on the other rows. Cost      counted as 5 flop a logit; 4 bytes a logit
- * read, 8 a selected expert written. Source    router_topk_softmax of ferrum-kernels and moeflux,
- * whose top_k stops at 32 and whose invalid rows write outside their buffers.
+ * Invalid   A row with a NaN or +Inf, or without a finite logit: its ids are -1, its weights +0.
+ * Memory    All aligned to 4 bytes; outputs overlap nothing and are written whole.
+ * Errors    An illegal shape is refused before any output is written.
+ * Threads   The outputs do not depend on their number, a row's not on the other rows.
+ * Cost      counted as 5 flop a logit; 4 bytes a logit read, 8 a selected expert written.
+ * Source    router_topk_softmax of ferrum-kernels and moeflux, whose top_k stops at 32 and whose
+ *           invalid rows write outside their buffers.
  */
 #ifndef ASSAY_REF_MOE_ROUTER_TOPK_SOFTMAX_H
 #define ASSAY_REF_MOE_ROUTER_TOPK_SOFTMAX_H

@@ -107,6 +107,30 @@ struct assay_cost {
     double written_bytes;
 };
 
+/*
+ * A relation between the outputs of two legal calls that needs no reference. Given a call, `reshape`
+ * sets the shape of the other, or returns false where the property says nothing; `derive` fills the
+ * other's inputs from the first's; after both ran, `broken` returns the first element of the first
+ * call's output tensor `*tensor` that breaks the relation, or -1. Pointers are as in the args
+ * struct; a call's outputs are poison where it did not write.
+ */
+struct assay_property {
+    const char *name; /* "scaling the activations by 8 scales the outputs by 8" */
+    bool (*reshape)(const void *shape, const struct assay_fill *fill, void *other);
+    void (*derive)(const void *shape, void *const *tensors, const void *other_shape,
+                   void *const *other);
+    int64_t (*broken)(const void *shape, void *const *tensors, const void *other_shape,
+                      void *const *other, enum assay_numerics numerics, size_t *tensor);
+};
+
+/* Where an output element belongs, e.g. {"expert", 5}: for saying where errors cluster. */
+struct assay_coordinate {
+    const char *name;
+    int64_t value;
+};
+
+enum { ASSAY_MAX_COORDINATES = 6 };
+
 struct assay_op {
     const char *name;
     size_t n_dims;
@@ -146,6 +170,17 @@ struct assay_op {
     int64_t (*reconcile)(const void *shape, void *const *got, void *const *expected);
 
     struct assay_cost (*cost)(const void *shape, void *const *tensors);
+
+    size_t n_properties;
+    const struct assay_property *properties;
+    /* The index of the dimension that varies between an engine's calls on the same buffers, e.g. of
+     * `tokens`; 0 if there is none (a first dimension never is). */
+    size_t batch_dim;
+    /* The outputs' bits do not depend on MXCSR's flush bits at entry. */
+    bool any_mxcsr;
+    /* The coordinates of an output element, at most ASSAY_MAX_COORDINATES; returns how many. */
+    size_t (*locate)(const void *shape, void *const *tensors, size_t tensor, int64_t row,
+                     int64_t column, struct assay_coordinate *at);
     /* The naive reference, also the first kernel of the op's list. */
     const struct assay_kernel *reference;
 };

@@ -25,8 +25,8 @@ typedef struct moe_router_topk_softmax_shape shape_t;
 #define SUM_EXPERTS     512
 #define FEW_TOP_K       16 /* no more than lanes */
 #define CANDIDATES      64
-#define FAR             (-80.0f) /* from here down, exp in double: 2^-115 leaves room for any scale */
-#define PARALLEL_LOGITS 16384
+#define FAR             (-80.0f) /* from here down, exp in double: 2^-115 leaves room */
+#define PARALLEL_LOGITS 16384    /* below this, threads cost more than they save */
 
 /* A thread's scratch. */
 struct room {

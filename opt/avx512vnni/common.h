@@ -13,11 +13,14 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Unrolls the loop that follows, so that arrays indexed by its counter become registers. */
+/* UNROLL: the loop that follows is unrolled, so that arrays indexed by its counter become
+ * registers. */
 #ifdef __clang__
-#define UNROLL _Pragma("unroll")
+#define UNROLL    _Pragma("clang loop unroll(full)")
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
 #else
-#define UNROLL _Pragma("GCC unroll 64")
+#define UNROLL    _Pragma("GCC unroll 64")
+#define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 #define LANES 16 /* f32 or int32 in a register */

@@ -91,12 +91,19 @@ ALWAYS_INLINE __m512i dot_pair_broadcast(__m512i acc, __m512i w, const int16_t *
     return acc;
 }
 
-/* isum of a super-block for T tokens. */
+/* isum of a super-block for T tokens. The loop over pairs of sub-blocks is not unrolled: compilers
+ * would mix its rounds and run out of registers. */
 ALWAYS_INLINE void tile_isum(const int T, const uint8_t *block, const struct panel_scales *scales,
                              const struct digits *const x[], __m512i isum[])
 {
     const __m512i low4 = _mm512_set1_epi8(15);
+    /* Bytes 0 and 1 of a lane: scales of sub-blocks 2g and 2g+1. */
+    const __m512i scale_pairs[4] = {scales->scale[0], _mm512_srli_epi32(scales->scale[0], 16),
+                                    scales->scale[1], _mm512_srli_epi32(scales->scale[1], 16)};
     UNROLL
+    for (int t = 0; t < T; t++)
+        isum[t] = _mm512_setzero_si512();
+    NO_UNROLL
     for (int g = 0; g < 4; g++) {
         __m512i even[TILE_I8_MAX], odd[TILE_I8_MAX];
         UNROLL
@@ -113,23 +120,32 @@ ALWAYS_INLINE void tile_isum(const int T, const uint8_t *block, const struct pan
                 odd[t] = dot_broadcast(odd[t], high, x[t]->q + 64 * g + 32 + 4 * c);
             }
         }
-        __m512i scale_even = byte_of_lanes(scales->scale[g / 2], 2 * (g % 2));
-        __m512i scale_odd = byte_of_lanes(scales->scale[g / 2], 2 * (g % 2) + 1);
+        __m512i scale_even = byte_of_lanes(scale_pairs[g], 0);
+        __m512i scale_odd = byte_of_lanes(scale_pairs[g], 1);
         UNROLL
         for (int t = 0; t < T; t++) {
             __m512i both = _mm512_add_epi32(_mm512_mullo_epi32(even[t], scale_even),
                                             _mm512_mullo_epi32(odd[t], scale_odd));
-            isum[t] = g == 0 ? both : _mm512_add_epi32(isum[t], both);
+            isum[t] = _mm512_add_epi32(isum[t], both);
         }
     }
 }
 
-/* y[t][first_row + 0..15] = panel times x[t] for T tokens; lanes not in `rows` are not stored. */
-ALWAYS_INLINE void tile_i8(const int T, const uint8_t *panel, int64_t blocks,
-                           const struct digits *const tokens[], float *const y[], int64_t first_row,
-                           __mmask16 rows)
+/* A panel, and what its tiles fetch into cache meanwhile. */
+struct panel_i8 {
+    const uint8_t *packed;
+    int64_t blocks, first_row;
+    __mmask16 rows; /* lanes to store */
+    const uint8_t *ahead;
+    int ahead_lines; /* of 64 bytes, for each super-block */
+};
+
+/* y[t][first_row + 0..15] = panel times x[t] for T tokens. */
+ALWAYS_INLINE void tile_i8(const int T, const struct panel_i8 *panel,
+                           const struct digits *const tokens[], float *const y[])
 {
     const __m512i even_bytes = _mm512_set1_epi32(0x00ff00ff);
+    const uint8_t *block = panel->packed, *ahead = panel->ahead;
     const struct digits *x[TILE_I8_MAX];
     __m512 acc[TILE_I8_MAX];
     UNROLL
@@ -137,15 +153,17 @@ ALWAYS_INLINE void tile_i8(const int T, const uint8_t *panel, int64_t blocks,
         x[t] = tokens[t];
         acc[t] = _mm512_setzero_ps();
     }
-    for (int64_t b = 0; b < blocks; b++, panel += PANEL_BLOCK_BYTES) {
-        struct panel_scales scales = panel_scales(panel);
+    for (int64_t b = 0; b < panel->blocks; b++, block += PANEL_BLOCK_BYTES) {
+        for (int i = 0; i < panel->ahead_lines; i++, ahead += 64)
+            _mm_prefetch(ahead, _MM_HINT_T1);
+        struct panel_scales scales = panel_scales(block);
         __m512i isum[TILE_I8_MAX];
-        tile_isum(T, panel, &scales, x, isum);
+        tile_isum(T, block, &scales, x, isum);
         __m512i min02 = _mm512_and_si512(scales.min[0], even_bytes);
         __m512i min46 = _mm512_and_si512(scales.min[1], even_bytes);
         __m512i min13 = _mm512_and_si512(_mm512_srli_epi32(scales.min[0], 8), even_bytes);
         __m512i min57 = _mm512_and_si512(_mm512_srli_epi32(scales.min[1], 8), even_bytes);
-        __m512 d = panel_halves(panel, PANEL_D), dmin = panel_halves(panel, PANEL_DMIN);
+        __m512 d = panel_halves(block, PANEL_D), dmin = panel_halves(block, PANEL_DMIN);
         UNROLL
         for (int t = 0; t < T; t++) {
             __m512i msum = _mm512_setzero_si512();
@@ -161,14 +179,14 @@ ALWAYS_INLINE void tile_i8(const int T, const uint8_t *panel, int64_t blocks,
     }
     UNROLL
     for (int t = 0; t < T; t++)
-        _mm512_mask_storeu_ps(y[t] + first_row, rows, acc[t]);
+        _mm512_mask_storeu_ps(y[t] + panel->first_row, panel->rows, acc[t]);
 }
 
-#define TILE_I8(T)                                                                                \
-    static void tile_i8_##T(const uint8_t *panel, int64_t blocks, const struct digits *const x[], \
-                            float *const y[], int64_t first_row, __mmask16 rows)                  \
-    {                                                                                             \
-        tile_i8(T, panel, blocks, x, y, first_row, rows);                                         \
+#define TILE_I8(T)                                                                        \
+    static void tile_i8_##T(const struct panel_i8 *panel, const struct digits *const x[], \
+                            float *const y[])                                             \
+    {                                                                                     \
+        tile_i8(T, panel, x, y);                                                          \
     }
 TILE_I8(1)
 TILE_I8(2)
@@ -177,8 +195,8 @@ TILE_I8(4)
 TILE_I8(5)
 TILE_I8(6)
 
-typedef void tile_i8_fn(const uint8_t *panel, int64_t blocks, const struct digits *const x[],
-                        float *const y[], int64_t first_row, __mmask16 rows);
+typedef void tile_i8_fn(const struct panel_i8 *panel, const struct digits *const x[],
+                        float *const y[]);
 static tile_i8_fn *const tiles_i8[] = {NULL,      tile_i8_1, tile_i8_2, tile_i8_3,
                                        tile_i8_4, tile_i8_5, tile_i8_6};
 
@@ -189,23 +207,46 @@ struct tokens_i8 {
     float *y[TOKEN_GROUP]; /* of row 0 */
 };
 
+/* How a group of tokens is cut into tiles, the first `larger` of them with one token more; and the
+ * lines of a super-block of the next panel over the tiles: fetched in a burst, they would hold up
+ * loads. */
+struct tiling_i8 {
+    int tiles, size, larger, lines, more_lines;
+};
+
+static inline struct tiling_i8 tiling_i8(int tokens)
+{
+    struct tiling_i8 t;
+    t.tiles = (tokens + TILE_I8_MAX - 1) / TILE_I8_MAX;
+    t.size = tokens / t.tiles;
+    t.larger = tokens % t.tiles;
+    t.lines = PANEL_BLOCK_BYTES / 64 / t.tiles;
+    t.more_lines = PANEL_BLOCK_BYTES / 64 % t.tiles;
+    return t;
+}
+
 /* Panels [first, last) of a matrix for a group of tokens. `packed` is the whole matrix, or NULL:
  * then each panel is packed into `scratch` first. */
 static inline void panels_i8(const struct matrix *matrix, const uint8_t *packed, int64_t first,
                              int64_t last, const struct tokens_i8 *tokens, uint8_t *scratch)
 {
-    int tiles = (tokens->n + TILE_I8_MAX - 1) / TILE_I8_MAX;
+    const int64_t panel_bytes = matrix->blocks * PANEL_BLOCK_BYTES;
+    const struct tiling_i8 tiling = tiling_i8(tokens->n);
     for (int64_t p = first; p < last; p++) {
-        const uint8_t *panel = scratch;
-        if (packed)
-            panel = packed + p * matrix->blocks * PANEL_BLOCK_BYTES;
-        else
+        struct panel_i8 panel = {.blocks = matrix->blocks, .first_row = p * PANEL_ROWS};
+        panel.rows = first_lanes(panel_rows(matrix, p));
+        panel.packed = packed ? packed + p * panel_bytes : scratch;
+        if (!packed)
             pack_panel(matrix, p, scratch);
-        __mmask16 rows = first_lanes(panel_rows(matrix, p));
-        for (int i = 0; i < tiles; i++) {
-            int t = (int)share_start(tokens->n, i, tiles);
-            int n = (int)share_start(tokens->n, i + 1, tiles) - t;
-            tiles_i8[n](panel, matrix->blocks, tokens->x + t, tokens->y + t, p * PANEL_ROWS, rows);
+        if (p + 1 < last)
+            panel.ahead = packed ? panel.packed + panel_bytes : native_panel(matrix, p + 1);
+        for (int i = 0, t = 0; i < tiling.tiles; i++) {
+            int n = tiling.size + (i < tiling.larger);
+            panel.ahead_lines = panel.ahead ? tiling.lines + (i < tiling.more_lines) : 0;
+            tiles_i8[n](&panel, tokens->x + t, tokens->y + t);
+            if (panel.ahead)
+                panel.ahead += 64 * panel.ahead_lines * panel.blocks;
+            t += n;
         }
     }
 }

@@ -65,6 +65,13 @@ ALWAYS_INLINE __m512 panel_halves(const uint8_t *block, int offset)
     return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(block + offset)));
 }
 
+/* 16 bytes at p in the low half, 16 at q in the high one. */
+ALWAYS_INLINE __m256i load_halves(const uint8_t *p, const uint8_t *q)
+{
+    __m256i low = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_inserti128_si256(low, _mm_loadu_si128((const __m128i *)q), 1);
+}
+
 /* Bytes 16*piece .. +15 of 16 blocks, a stride apart, as four lines of dwords. Quarter i of a
  * register starts with row 4i, so that what is left is a 4x4 transpose within quarters. */
 ALWAYS_INLINE void transpose_piece(const uint8_t *src, int64_t stride, int piece, __m512i line[4])
@@ -73,10 +80,8 @@ ALWAYS_INLINE void transpose_piece(const uint8_t *src, int64_t stride, int piece
     UNROLL
     for (int i = 0; i < 4; i++) {
         const uint8_t *p = src + i * stride + 16 * piece;
-        __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
-        v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 4 * stride)), 1);
-        v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 8 * stride)), 2);
-        r[i] = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 12 * stride)), 3);
+        __m512i low = _mm512_castsi256_si512(load_halves(p, p + 4 * stride));
+        r[i] = _mm512_inserti64x4(low, load_halves(p + 8 * stride, p + 12 * stride), 1);
     }
     __m512i a = _mm512_unpacklo_epi32(r[0], r[1]), b = _mm512_unpackhi_epi32(r[0], r[1]);
     __m512i c = _mm512_unpacklo_epi32(r[2], r[3]), d = _mm512_unpackhi_epi32(r[2], r[3]);

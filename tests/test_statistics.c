@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/* harness/statistics.h and harness/random.h against published values. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "harness/random.h"
+#include "harness/statistics.h"
+#include "tests/cunit_main.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+/* ---- order statistics ---- */
+
+static void test_sort(void)
+{
+    double samples[] = {3, -1, 3, 0, -1, 2, 3};
+    static const double sorted[] = {-1, -1, 0, 2, 3, 3, 3};
+    sort_samples(samples, COUNT(samples));
+    for (size_t i = 0; i < COUNT(samples); i++)
+        CU_ASSERT_EQUAL(samples[i], sorted[i]);
+    double one[] = {5}, infinite[] = {(double)INFINITY, 1, 2};
+    sort_samples(one, 1);
+    CU_ASSERT_EQUAL(one[0], 5);
+    sort_samples(infinite, 3);
+    CU_ASSERT_EQUAL(infinite[0], 1);
+    CU_ASSERT_EQUAL(infinite[2], (double)INFINITY);
+}
+
+/* At fraction*(count - 1), between neighbours. */
+static void test_quantile(void)
+{
+    static const double samples[] = {10, 20, 40, 80, 160}, same[] = {7, 7, 7};
+    CU_ASSERT_EQUAL(quantile(samples, 5, 0), 10);
+    CU_ASSERT_EQUAL(quantile(samples, 5, 1), 160);
+    CU_ASSERT_EQUAL(quantile(samples, 5, 0.5), 40);
+    CU_ASSERT_EQUAL(quantile(samples, 5, 0.25), 20);
+    CU_ASSERT_EQUAL(quantile(samples, 5, 0.375), 30); /* at 1.5 */
+    CU_ASSERT_EQUAL(quantile(samples, 4, 0.5), 30);
+    CU_ASSERT_EQUAL(quantile(samples, 4, 0.75), 50); /* at 2.25 */
+    CU_ASSERT_EQUAL(quantile(samples, 1, 0.5), 10);
+    CU_ASSERT_EQUAL(quantile(samples, 1, 0.99), 10);
+    CU_ASSERT_EQUAL(quantile(same, 3, 0.7), 7);
+}
+
+/* ---- intervals ---- */
+
+/* The samples 1, 2, ..., count, so that bounds are ranks. */
+static void check_median(size_t count, double wanted, double low, double high, double coverage)
+{
+    double samples[100];
+    for (size_t i = 0; i < count; i++)
+        samples[i] = (double)(i + 1);
+    struct interval interval = median_interval(samples, count, wanted);
+    CU_ASSERT_EQUAL(interval.low, low);
+    CU_ASSERT_EQUAL(interval.high, high);
+    CU_ASSERT_DOUBLE_EQUAL(interval.coverage, coverage, 1e-12);
+}
+
+/* [x_(r+1), x_(n-r)] covers the median with probability 1 - 2*P(X <= r), X binomial(n, 1/2). */
+static void test_median(void)
+{
+    check_median(1, 0.95, 1, 1, 0);
+    check_median(2, 0.95, 1, 2, 0.5);    /* 1 - 2/4 */
+    check_median(5, 0.95, 1, 5, 0.9375); /* 1 - 2/32: all there is */
+    check_median(6, 0.95, 1, 6, 0.96875);
+    check_median(7, 0.95, 1, 7, 0.984375);  /* the next, 1 - 16/128, is too narrow */
+    check_median(9, 0.95, 2, 8, 0.9609375); /* 1 - 2*(1 + 9)/512 */
+    check_median(4, 0.3, 2, 3, 0.375);      /* 1 - 2*(1 + 4)/16 */
+    check_median(4, 0.375, 2, 3, 0.375);
+    check_median(4, 0.376, 1, 4, 0.875);
+    /* sum of C(100, i), i < 40: 22310777467063680597071392880, of 2^100; 41 .. 60 has 0.943. */
+    check_median(100, 0.95, 40, 61, 1 - 2 * (22310777467063680597071392880.0 / 0x1p100));
+}
+
+static void test_median_of_equal_samples(void)
+{
+    static const double same[] = {3, 3, 3, 3, 3, 3, 3, 3, 3};
+    struct interval interval = median_interval(same, COUNT(same), 0.95);
+    CU_ASSERT_EQUAL(interval.low, 3);
+    CU_ASSERT_EQUAL(interval.high, 3);
+    CU_ASSERT_DOUBLE_EQUAL(interval.coverage, 0.9609375, 1e-12);
+}
+
+/* Printed tables of chi-square, three decimals. */
+static void test_mean_square_interval(void)
+{
+    static const struct {
+        double freedom, alpha, low, high;
+    } table[] = {{1, 0.05, 0.000982, 5.024},
+                 {5, 0.10, 1.145, 11.070},
+                 {10, 0.05, 3.247, 20.483},
+                 {30, 0.01, 13.787, 53.672},
+                 {100, 0.05, 74.222, 129.561}};
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct interval interval = mean_square_interval(table[i].freedom, table[i].alpha);
+        CU_ASSERT_DOUBLE_EQUAL(interval.low * table[i].freedom, table[i].low, 6e-4);
+        CU_ASSERT_DOUBLE_EQUAL(interval.high * table[i].freedom, table[i].high, 6e-4);
+        CU_ASSERT_DOUBLE_EQUAL(interval.coverage, 1 - table[i].alpha, 1e-15);
+    }
+}
+
+/* Printed tables of Student's t for count - 1 degrees of freedom, three decimals. */
+static void test_mean_interval(void)
+{
+    static const struct {
+        size_t count;
+        double alpha, t;
+    } table[] = {{2, 0.05, 12.706}, {3, 0.10, 2.920},  {5, 0.05, 2.776},   {10, 0.05, 2.262},
+                 {10, 0.01, 3.250}, {31, 0.01, 2.750}, {121, 0.05, 1.980}, {8, 0.001, 5.408}};
+    for (size_t i = 0; i < COUNT(table); i++) {
+        double deviation = 3 * sqrt((double)table[i].count);
+        struct interval interval = mean_interval(table[i].count, deviation, table[i].alpha);
+        CU_ASSERT_DOUBLE_EQUAL(interval.high / 3, table[i].t, 6e-4);
+        CU_ASSERT_EQUAL(interval.low, -interval.high);
+        CU_ASSERT_DOUBLE_EQUAL(interval.coverage, 1 - table[i].alpha, 1e-15);
+    }
+    CU_ASSERT_EQUAL(mean_interval(8, 0, 1e-9).high, 0);
+}
+
+/* ---- randomness ---- */
+
+/* splitmix64's outputs from state 0. hash_mix is its output function, that of state n*golden. */
+static const uint64_t from_0[] = {0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4, 0x06c45d188009454f};
+static const uint64_t from_1234567[] = {6457827717110365317u, 3203168211198807973u,
+                                        9817491932198370423u, 4593380528125082431u,
+                                        16408922859458223821u};
+
+static void test_hash_mix(void)
+{
+    uint64_t golden = 0x9e3779b97f4a7c15;
+    CU_ASSERT_EQUAL(hash_mix(0), 0);
+    for (uint64_t i = 0; i < COUNT(from_0); i++)
+        CU_ASSERT_EQUAL(hash_mix((i + 1) * golden), from_0[i]);
+    for (uint64_t i = 0; i < COUNT(from_1234567); i++)
+        CU_ASSERT_EQUAL(hash_mix(1234567 + (i + 1) * golden), from_1234567[i]);
+}
+
+/* The stream "" begins at state hash_mix(seed): 0 for the seed 0, and 1234567 for the second seed,
+ * at which the inverse of hash_mix, computed apart, has 1234567. */
+static void test_splitmix(void)
+{
+    struct random random;
+    CU_ASSERT_TRUE_FATAL(random_open(&random, 0));
+    for (size_t i = 0; i < COUNT(from_0); i++)
+        CU_ASSERT_EQUAL(random.source.bits(&random.source), from_0[i]);
+    random_close(&random);
+    CU_ASSERT_TRUE_FATAL(random_open(&random, 0x4373fdbf155465a3));
+    for (size_t i = 0; i < COUNT(from_1234567); i++)
+        CU_ASSERT_EQUAL(random.source.bits(&random.source), from_1234567[i]);
+    random_close(&random);
+}
+
+static uint64_t first_bits(uint64_t seed, const char *stream)
+{
+    struct random random;
+    CU_ASSERT_TRUE_FATAL(random_open(&random, seed));
+    random.source.bits(&random.source); /* start must not depend on what came before */
+    random.source.start(&random.source, stream);
+    uint64_t bits = random.source.bits(&random.source);
+    random_close(&random);
+    return bits;
+}
+
+static void test_streams(void)
+{
+    uint64_t x = first_bits(1, "x");
+    CU_ASSERT_EQUAL(first_bits(1, "x"), x);
+    CU_ASSERT_NOT_EQUAL(first_bits(1, "w"), x);
+    CU_ASSERT_NOT_EQUAL(first_bits(1, ""), x);
+    CU_ASSERT_NOT_EQUAL(first_bits(1, "xx"), x);
+    CU_ASSERT_NOT_EQUAL(first_bits(2, "x"), x);
+    CU_ASSERT_NOT_EQUAL(first_bits(2, "w"), first_bits(1, "w"));
+    CU_ASSERT_NOT_EQUAL(first_bits(1, "abcdefgh1"), first_bits(1, "abcdefgh2"));
+    CU_ASSERT_NOT_EQUAL(first_bits(1, "1abcdefgh"), first_bits(1, "2abcdefgh"));
+}
+
+static void test_hashes(void)
+{
+    CU_ASSERT_EQUAL(hash_bytes("", 0, 5), 5);
+    CU_ASSERT_EQUAL(hash_text("seventeen letters", 9), hash_bytes("seventeen letters", 17, 9));
+    CU_ASSERT_NOT_EQUAL(hash_text("ab", 0), hash_text("ba", 0));
+    CU_ASSERT_NOT_EQUAL(hash_text("ab", 0), hash_text("ab", 1));
+    CU_ASSERT_NOT_EQUAL(hash_bytes("\0", 1, 0), hash_bytes("\0\0", 2, 0));
+    char zeros[17] = {0};
+    CU_ASSERT_NOT_EQUAL(hash_bytes(zeros, 16, 0), hash_bytes(zeros, 8, 0));
+    CU_ASSERT_NOT_EQUAL(hash_bytes(zeros, 17, 0), hash_bytes(zeros, 16, 0));
+}
+
+enum { DRAWS = 200000 };
+
+/* Moments of |x| <= limit, and the shares of |x| beyond two quantiles. */
+struct moments {
+    double mean, mean_abs, mean_square, beyond_low, beyond_high;
+};
+
+static struct moments draw(bool heavy, double low, double high)
+{
+    struct random random;
+    struct moments m = {0};
+    CU_ASSERT_TRUE_FATAL(random_open(&random, 42));
+    random.source.start(&random.source, "moments");
+    for (int i = 0; i < DRAWS; i++) {
+        struct assay_random *source = &random.source;
+        double x = heavy ? source->heavy_tail(source) : source->gaussian(source);
+        m.mean += x / DRAWS;
+        m.mean_abs += fabs(x) / DRAWS;
+        m.mean_square += x * x / DRAWS;
+        m.beyond_low += (fabs(x) > low) / (double)DRAWS;
+        m.beyond_high += (fabs(x) > high) / (double)DRAWS;
+    }
+    random_close(&random);
+    return m;
+}
+
+/* Standard errors: 0.0022 for the mean, 0.0014, 0.0032 and, for the shares, 0.0005 and 0.0002. */
+static void test_gaussian(void)
+{
+    struct moments m = draw(false, 1.95996, 2.57583);
+    CU_ASSERT_DOUBLE_EQUAL(m.mean, 0, 0.011);
+    CU_ASSERT_DOUBLE_EQUAL(m.mean_abs, 0.797885, 0.007); /* sqrt(2/pi) */
+    CU_ASSERT_DOUBLE_EQUAL(m.mean_square, 1, 0.016);
+    CU_ASSERT_DOUBLE_EQUAL(m.beyond_low, 0.05, 0.0025);
+    CU_ASSERT_DOUBLE_EQUAL(m.beyond_high, 0.01, 0.001);
+}
+
+/* Student's t with 4 degrees of freedom: E|x| = 1, variance 2 (estimated badly: the fourth moment
+ * is infinite), 5 % beyond 2.776 and 1 % beyond 4.604. */
+static void test_heavy_tail(void)
+{
+    struct moments m = draw(true, 2.77645, 4.60409);
+    CU_ASSERT_DOUBLE_EQUAL(m.mean, 0, 0.016);
+    CU_ASSERT_DOUBLE_EQUAL(m.mean_abs, 1, 0.012);
+    CU_ASSERT_DOUBLE_EQUAL(m.mean_square, 2, 0.2);
+    CU_ASSERT_DOUBLE_EQUAL(m.beyond_low, 0.05, 0.0025);
+    CU_ASSERT_DOUBLE_EQUAL(m.beyond_high, 0.01, 0.001);
+}
+
+static void test_below(void)
+{
+    struct random random;
+    int count[7] = {0};
+    CU_ASSERT_TRUE_FATAL(random_open(&random, 3));
+    for (int i = 0; i < 7000; i++) {
+        int64_t value = assay_below(&random.source, 7);
+        CU_ASSERT_TRUE_FATAL(value >= 0 && value < 7);
+        count[value]++;
+    }
+    for (int i = 0; i < 7; i++)
+        CU_ASSERT_DOUBLE_EQUAL(count[i], 1000, 150); /* standard deviation 29 */
+    CU_ASSERT_EQUAL(assay_below(&random.source, 1), 0);
+    random_close(&random);
+}
+
+static CU_TestInfo orders[] = {
+    {"sort", test_sort},
+    {"quantile", test_quantile},
+    CU_TEST_INFO_NULL,
+};
+
+static CU_TestInfo intervals[] = {
+    {"median", test_median},
+    {"median of equal samples", test_median_of_equal_samples},
+    {"mean square", test_mean_square_interval},
+    {"mean", test_mean_interval},
+    CU_TEST_INFO_NULL,
+};
+
+static CU_TestInfo randoms[] = {
+    {"hash_mix", test_hash_mix}, {"splitmix64", test_splitmix},
+    {"streams", test_streams},   {"hashes", test_hashes},
+    {"gaussian", test_gaussian}, {"heavy tail", test_heavy_tail},
+    {"below", test_below},       CU_TEST_INFO_NULL,
+};
+
+static CU_SuiteInfo suites[] = {
+    {"order statistics", NULL, NULL, NULL, NULL, orders},
+    {"intervals", NULL, NULL, NULL, NULL, intervals},
+    {"randomness", NULL, NULL, NULL, NULL, randoms},
+    CU_SUITE_INFO_NULL,
+};
+
+int main(void)
+{
+    return cunit_main(suites);
+}
