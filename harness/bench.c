@@ -51,12 +51,6 @@ static void call(struct arena *arena, const struct timing *timing, size_t kernel
                                      arena->scratch.data, timing->threads);
 }
 
-static void poison_outputs(struct arena *arena)
-{
-    for (size_t i = 0; i < ASSAY_MAX_TENSORS; i++)
-        poison_fill(arena->outputs.buffers[i].data, arena->outputs.buffers[i].bytes, POISON_A);
-}
-
 /* Compares the outputs of a variant with those of its first call; -1 if they differ. */
 static int verify(struct arena *arena, size_t kernel, int variant)
 {
@@ -86,7 +80,7 @@ static double rehearse(struct arena *arena, size_t kernel)
     arena->first[kernel * (size_t)v->count] = hot->result->output_hash;
     double ns = 0;
     for (int i = 0; i < v->count && ns < SLOW_CALL_NS; i++) {
-        poison_outputs(arena);
+        tensors_poison(&arena->outputs, POISON_A);
         double start = now_ns();
         call(arena, hot, kernel, i);
         ns = now_ns() - start;
@@ -104,7 +98,7 @@ static double sample(struct arena *arena, size_t t)
     bool single = timing->mode == COLD && timing->calls == 1;
     int variant = 0;
     if (single)
-        poison_outputs(arena);
+        tensors_poison(&arena->outputs, POISON_A);
     if (timing->mode == HOT)
         call(arena, timing, kernel, 0); /* back into the cache */
     double start = now_ns();
@@ -114,7 +108,7 @@ static double sample(struct arena *arena, size_t t)
     }
     double ns = (now_ns() - start) / timing->calls;
     if (!single) {
-        poison_outputs(arena);
+        tensors_poison(&arena->outputs, POISON_A);
         call(arena, timing, kernel, variant);
     }
     timing->wrong -= verify(arena, kernel, variant);
@@ -243,7 +237,8 @@ static bool collect(const struct arena *arena, struct timings *timings, struct e
         struct result *result = timing->result;
         if (timing->wrong > 0) {
             result->verdict = FAIL;
-            judge_say(&result->judgement, "computes something else when it is timed (%s)",
+            judge_say(&result->judgement, LAYER_AGAIN,
+                      "computes something else when it is timed (%s)",
                       bench_mode_names[timing->mode]);
         }
         if (timing->count == 0)
@@ -314,7 +309,7 @@ static bool time_passed(const struct variants *v, struct result **passed, size_t
     if (done && end.end != SANDBOX_RETURNED) {
         for (size_t k = 0; k < n_passed; k++) {
             passed[k]->verdict = end.end == SANDBOX_CRASHED ? CRASHED : TIMEOUT;
-            judge_say(&passed[k]->judgement, "the timing of this case's kernels %s",
+            judge_say(&passed[k]->judgement, LAYER_CRASH, "the timing of this case's kernels %s",
                       end.end == SANDBOX_CRASHED ? "crashed" : "took too long");
         }
     } else if (done) {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The check: runs a kernel on a case in a child process and judges what it wrote.
+ * The check: makes a kernel's attempts on a case (harness/attempt.h) in a child process, and judges
+ * what they wrote.
  *
- * Each kernel runs twice. Run A: one thread; buffers end at an unmapped page; memory that it must
- * write, and scratch and prepared memory, hold poison A. Run B: as many threads as asked for, at
- * least two; buffers begin at an unmapped page; poison B. Inputs are read-only; what the contract
- * says is not read is full of NaN. The runs must give equal bits, leave the canaries and MXCSR as
- * they were, and write what the contract says and nothing else.
+ * Inputs are read-only, and what the contract says is not read is full of NaN. All attempts at the
+ * case must give equal bits (with FTZ and DAZ set: bits or bound, as the contract promises), leave
+ * canaries and MXCSR as they were, and write what the contract says and nothing else; and the op's
+ * properties must hold.
  */
 #ifndef ASSAY_HARNESS_CHECK_H
 #define ASSAY_HARNESS_CHECK_H
@@ -39,11 +39,14 @@ struct result {
 /* What is right for a case; made once, for all kernels. */
 struct expectation {
     const struct assay_case *item;
-    struct tensors inputs;      /* filled and spoilt, ending at unmapped pages */
-    struct tensors inputs_b;    /* the same, beginning at them; empty for large cases */
+    struct tensors inputs[3]; /* filled and spoilt, in the placements of the first three attempts */
+    bool has_copies;          /* false: the case is large, and only the first are there */
+    bool has_small;           /* a call with about half the batch, and the same weights */
+    int64_t small_shape[ASSAY_MAX_DIMS];
+    struct tensors small_inputs;
     struct tensors reference;   /* ASSAY_OUT_BITS outputs of the reference over poison A */
     struct tensors reference_b; /* and over poison B: tells what it does not write */
-    int64_t n_columns;          /* of ASSAY_OUT_REAL tensors: those judged */
+    int64_t n_columns;          /* of the ASSAY_OUT_REAL tensor: those judged */
     int64_t *columns;
     int64_t rows;                    /* of the ASSAY_OUT_REAL tensor, 0 if there is none */
     size_t real;                     /* its index */

@@ -2,10 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/attempt.h"
 #include "harness/check.h"
 #include "harness/random.h"
 
-/* Above this, run B reads the same inputs as run A. */
+/* Above this, all attempts read the same inputs, and properties are not tried. */
 #define MAX_COPIED_BYTES (64 << 20)
 
 static int64_t rows_of(const struct assay_tensor *tensor, const void *shape)
@@ -76,7 +77,7 @@ static bool run_reference(const struct expectation *x, struct tensors *outputs, 
         if (is_output(&op->tensors[i]))
             poison_fill(outputs->buffers[i].data, outputs->buffers[i].bytes, poison);
         else
-            outputs->pointers[i] = x->inputs.pointers[i];
+            outputs->pointers[i] = x->inputs[PLAIN].pointers[i];
     }
     if (!has_bits)
         return true;
@@ -118,17 +119,58 @@ static bool ask_oracle(struct expectation *x, bool twins, int64_t budget, struct
 static bool copy_inputs(struct expectation *x, struct error *error)
 {
     const struct assay_op *op = x->item->op;
-    int64_t bytes = shape_bytes(op, x->item->shape);
-    if (bytes > MAX_COPIED_BYTES)
+    if (shape_bytes(op, x->item->shape) > MAX_COPIED_BYTES)
         return true;
-    if (!tensors_make(&x->inputs_b, op, x->item->shape, INPUTS, AT_START, PRIVATE, error))
+    for (int copy = AGAIN; copy <= FLUSHING; copy++) {
+        enum placement placement = copy == AGAIN ? AT_START : MISALIGNED;
+        if (!tensors_make(&x->inputs[copy], op, x->item->shape, INPUTS, placement, PRIVATE, error))
+            return false;
+        for (size_t i = 0; i < op->n_tensors; i++) {
+            if (x->inputs[PLAIN].buffers[i].data)
+                memcpy(x->inputs[copy].buffers[i].data, x->inputs[PLAIN].buffers[i].data,
+                       x->inputs[PLAIN].buffers[i].bytes);
+        }
+    }
+    x->has_copies = true;
+    return true;
+}
+
+/* Inputs of a call with about half the batch, on the weights of the AGAIN attempt. */
+static bool make_small(struct expectation *x, struct error *error)
+{
+    const struct assay_op *op = x->item->op;
+    memcpy(x->small_shape, x->item->shape, sizeof(x->small_shape));
+    int64_t *batch = &x->small_shape[op->batch_dim];
+    if (op->batch_dim == 0 || *batch < 2 || !x->has_copies)
+        return true;
+    *batch = (*batch + 1) / 2;
+    if (!tensors_make(&x->small_inputs, op, x->small_shape, INPUTS, AT_END, PRIVATE, error))
         return false;
     for (size_t i = 0; i < op->n_tensors; i++) {
-        if (x->inputs.buffers[i].data)
-            memcpy(x->inputs_b.buffers[i].data, x->inputs.buffers[i].data,
-                   x->inputs.buffers[i].bytes);
+        if (op->tensors[i].role != ASSAY_WEIGHTS)
+            continue;
+        guarded_free(&x->small_inputs.buffers[i]);
+        x->small_inputs.pointers[i] = NULL;
     }
+    struct assay_case small = *x->item;
+    memcpy(small.shape, x->small_shape, sizeof(small.shape));
+    if (!case_fill(&small, x->small_inputs.pointers, 1, error))
+        return false;
+    for (size_t i = 0; i < op->n_tensors; i++) {
+        if (op->tensors[i].role == ASSAY_WEIGHTS)
+            x->small_inputs.pointers[i] = x->inputs[AGAIN].pointers[i];
+    }
+    x->has_small = true;
     return true;
+}
+
+static void protect_inputs(const struct expectation *x)
+{
+    for (size_t i = 0; i < x->item->op->n_tensors; i++) {
+        for (int copy = PLAIN; copy <= FLUSHING; copy++)
+            guarded_read_only(&x->inputs[copy].buffers[i]);
+        guarded_read_only(&x->small_inputs.buffers[i]);
+    }
 }
 
 bool expectation_make(struct expectation *x, const struct assay_case *item, bool twins,
@@ -136,27 +178,26 @@ bool expectation_make(struct expectation *x, const struct assay_case *item, bool
 {
     *x = (struct expectation){.item = item};
     const struct assay_op *op = item->op;
-    bool made = tensors_make(&x->inputs, op, item->shape, INPUTS, AT_END, PRIVATE, error) &&
-                tensors_make(&x->reference, op, item->shape, OUTPUTS, AT_END, PRIVATE, error) &&
-                case_fill(item, x->inputs.pointers, 0, error);
+    bool made = tensors_make(&x->inputs[PLAIN], op, item->shape, INPUTS, AT_END, PRIVATE, error) &&
+                case_fill(item, x->inputs[PLAIN].pointers, 0, error);
     if (made && op->spoil)
-        op->spoil(item->shape, x->inputs.pointers);
+        op->spoil(item->shape, x->inputs[PLAIN].pointers);
     made = made && run_reference(x, &x->reference, POISON_A, error) &&
            run_reference(x, &x->reference_b, POISON_B, error) &&
-           ask_oracle(x, twins, options->max_oracle, error) && copy_inputs(x, error);
-    for (size_t i = 0; made && i < op->n_tensors; i++) {
-        guarded_read_only(&x->inputs.buffers[i]);
-        guarded_read_only(&x->inputs_b.buffers[i]);
-    }
-    if (!made)
+           ask_oracle(x, twins, options->max_oracle, error) && copy_inputs(x, error) &&
+           make_small(x, error);
+    if (made)
+        protect_inputs(x);
+    else
         expectation_free(x);
     return made;
 }
 
 void expectation_free(struct expectation *x)
 {
-    tensors_free(&x->inputs);
-    tensors_free(&x->inputs_b);
+    for (int copy = PLAIN; copy <= FLUSHING; copy++)
+        tensors_free(&x->inputs[copy]);
+    tensors_free(&x->small_inputs);
     tensors_free(&x->reference);
     tensors_free(&x->reference_b);
     free(x->columns);

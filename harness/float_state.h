@@ -12,6 +12,9 @@ struct float_state {
 };
 
 struct float_state float_state_get(void);
+void float_state_set(struct float_state state);
+/* Lets subnormals be flushed, in inputs and results, where the machine can. */
+void float_state_flush(void);
 bool float_state_equal(struct float_state a, struct float_state b);
 
 #endif

@@ -20,6 +20,11 @@
 /* Share of outputs that must tell a wrong kernel from a right one. */
 #define MIN_TELLING 0.1
 
+const char *const layer_names[LAYERS] = {
+    "bits",        "bound",    "twin",   "statistics",  "non-finite", "writes", "again",
+    "FTZ and DAZ", "property", "canary", "float state", "crash",      "time",   "refusal",
+};
+
 double judge_tolerance(const struct assay_expected *expected, enum assay_numerics numerics,
                        int64_t depth)
 {
@@ -50,8 +55,9 @@ bool same_bits(float a, float b)
     return (isnan(a) && isnan(b)) || assay_f32_bits(a) == assay_f32_bits(b);
 }
 
-void judge_say(struct judgement *judgement, const char *format, ...)
+void judge_say(struct judgement *judgement, enum layer layer, const char *format, ...)
 {
+    judgement->layers |= 1u << layer;
     if (judgement->reason[0])
         return;
     va_list args;
@@ -77,15 +83,17 @@ struct measure {
     double err_sq, value_sq;
     double z_sq;                  /* of all outputs, z = err / sigma */
     double row_mean, row_mean_sq; /* of the rows' mean z */
-    size_t z_rows;
+    size_t row_count, z_rows;
     size_t telling, apart, pairs;
-    double worst_rank; /* largest err / tolerance so far, at least 1 where the twin differs */
+    int64_t found[LAYERS]; /* elements that each layer finds fault with */
+    double worst_rank;     /* largest err / tolerance so far, at least 1 where the twin differs */
 };
 
 static double tolerance_of(const struct judge_input *in, const struct assay_expected *expected)
 {
     bool exact = in->exact && (in->numerics != ASSAY_I8 || in->twin);
-    return exact ? 0 : judge_tolerance(expected, in->numerics, in->depth);
+    double flush = in->flushing ? expected->flush : 0;
+    return flush + (exact ? 0 : judge_tolerance(expected, in->numerics, in->depth));
 }
 
 /* The error that the judge would see at the latest. */
@@ -125,47 +133,62 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
     return utilisation;
 }
 
+/* What is wrong with one element: bits of layers. *utilisation: err / tolerance, infinite where no
+ * tolerance helps. */
+static uint32_t measure_any(const struct judge_input *in, int64_t row, int64_t i, float got,
+                            struct measure *m, struct judgement *judgement, double *z,
+                            double *utilisation)
+{
+    const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
+    uint32_t layers = 0;
+    *utilisation = 0;
+    if (!isfinite(expected->value)) {
+        if (isfinite(got)) {
+            *utilisation = INFINITY;
+            layers |= 1u << LAYER_NONFINITE;
+        }
+    } else if (may_overflow(expected)) {
+        judgement->excused++;
+    } else {
+        *utilisation = measure_element(in, row, i, got, m, judgement, z);
+        m->row_count++;
+        if (*utilisation > 1)
+            layers |= 1u << LAYER_BOUND;
+    }
+    if (in->twin && !same_bits(got, in->twin[row * in->n_columns + i]))
+        layers |= 1u << LAYER_TWIN;
+    return layers;
+}
+
 static void measure_row(const struct judge_input *in, const char *tensor, int64_t row,
                         struct measure *m, struct judgement *judgement)
 {
     double z = 0;
-    size_t z_count = 0;
+    m->row_count = 0;
     for (int64_t i = 0; i < in->n_columns; i++) {
         const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
         float got = in->got[row * in->columns + in->judged_columns[i]];
         if (expected->untouched)
             continue;
         judgement->judged++;
-        double utilisation = 0;
-        bool twin_differs = in->twin && !same_bits(got, in->twin[row * in->n_columns + i]);
-        if (!isfinite(expected->value)) {
-            if (isfinite(got)) {
-                utilisation = INFINITY;
-                judge_say(judgement, "is finite where an input is not");
-            }
-        } else if (may_overflow(expected)) {
-            judgement->excused++;
-        } else {
-            utilisation = measure_element(in, row, i, got, m, judgement, &z);
-            z_count++;
-        }
-        if (twin_differs && utilisation <= 1)
-            judge_say(judgement, "differs from the scalar twin of its class");
-        judgement->bad += utilisation > 1 || twin_differs;
-        double rank = twin_differs ? fmax(utilisation, 1) : utilisation;
+        double utilisation;
+        uint32_t layers = measure_any(in, row, i, got, m, judgement, &z, &utilisation);
+        if (in->wrong)
+            in->wrong[row * in->n_columns + i] = layers != 0;
+        judgement->bad += layers != 0;
+        for (int layer = 0; layer < LAYERS; layer++)
+            m->found[layer] += layers >> layer & 1;
+        double rank = layers ? fmax(utilisation, 1) : utilisation;
         if (rank > m->worst_rank) {
             m->worst_rank = rank;
-            judgement->worst = (struct worst){tensor,
-                                              row,
-                                              in->judged_columns[i],
-                                              (double)got,
-                                              expected->value,
-                                              tolerance_of(in, expected)};
+            int64_t column = in->judged_columns[i];
+            judgement->worst = (struct worst){
+                tensor, row, column, (double)got, expected->value, tolerance_of(in, expected)};
         }
     }
-    if (z_count == 0)
+    if (m->row_count == 0)
         return;
-    double mean = z / (double)z_count;
+    double mean = z / (double)m->row_count;
     m->z_rows++;
     m->row_mean += mean;
     m->row_mean_sq += mean * mean;
@@ -174,7 +197,8 @@ static void measure_row(const struct judge_input *in, const char *tensor, int64_
 static void test_f32(const struct measure *m, struct judgement *judgement)
 {
     if (m->value_sq > 0 && judgement->nmse > JUDGE_MAX_NMSE_F32)
-        judge_say(judgement, "NMSE %.2g is above %.0e", judgement->nmse, JUDGE_MAX_NMSE_F32);
+        judge_say(judgement, LAYER_STATISTICS, "NMSE %.2g is above %.0e", judgement->nmse,
+                  JUDGE_MAX_NMSE_F32);
 }
 
 static void test_i8(const struct judge_input *in, const struct measure *m,
@@ -187,7 +211,7 @@ static void test_i8(const struct judge_input *in, const struct measure *m,
     struct interval allowed = mean_square_interval(freedom, JUDGE_ALPHA);
     judgement->z_mean_square = m->z_sq / outputs;
     if (!(judgement->z_mean_square >= allowed.low && judgement->z_mean_square <= allowed.high))
-        judge_say(judgement,
+        judge_say(judgement, LAYER_STATISTICS,
                   "mean square error is %.3g of what rounding to int8 gives, outside %.3g..%.3g",
                   judgement->z_mean_square, allowed.low, allowed.high);
     if (m->z_rows < MIN_ROWS)
@@ -197,12 +221,31 @@ static void test_i8(const struct judge_input *in, const struct measure *m,
     double deviation = sqrt(fmax(0, m->row_mean_sq / rows - mean * mean) * rows / (rows - 1));
     allowed = mean_interval(m->z_rows, deviation, JUDGE_ALPHA);
     if (!(mean >= allowed.low && mean <= allowed.high))
-        judge_say(judgement, "errors are biased: mean %.3g sigma, outside +-%.3g", mean,
-                  allowed.high);
+        judge_say(judgement, LAYER_STATISTICS, "errors are biased: mean %.3g sigma, outside +-%.3g",
+                  mean, allowed.high);
+}
+
+static void say_found(const struct measure *m, struct judgement *judgement)
+{
+    static const struct {
+        enum layer layer;
+        const char *what;
+    } sentences[] = {
+        {LAYER_NONFINITE, "are finite where an input is not"},
+        {LAYER_BOUND, "are out of tolerance"},
+        {LAYER_TWIN, "differ from the scalar twin of the class"},
+    };
+    for (size_t i = 0; i < sizeof(sentences) / sizeof(*sentences); i++) {
+        int64_t found = m->found[sentences[i].layer];
+        if (found > 0)
+            judge_say(judgement, sentences[i].layer, "%lld of %lld judged elements %s",
+                      (long long)found, (long long)judgement->judged, sentences[i].what);
+    }
 }
 
 static void finish(const struct judge_input *in, struct measure *m, struct judgement *judgement)
 {
+    say_found(m, judgement);
     if (m->count == 0)
         return;
     sort_samples(m->utilisation, m->count);
@@ -214,9 +257,6 @@ static void finish(const struct judge_input *in, struct measure *m, struct judge
     if ((double)m->telling > enough &&
         (m->pairs == 0 || (double)m->apart > MIN_TELLING * (double)m->pairs))
         judgement->telling = true;
-    if (judgement->bad > 0)
-        judge_say(judgement, "%lld of %lld judged elements are out of tolerance",
-                  (long long)judgement->bad, (long long)judgement->judged);
     if (in->statistical && in->numerics == ASSAY_F32)
         test_f32(m, judgement);
     if (in->statistical && in->numerics == ASSAY_I8)
@@ -240,8 +280,8 @@ bool judge_real(const struct judge_input *in, const char *tensor, struct judgeme
     return true;
 }
 
-static bool elements_equal(const struct assay_tensor *tensor, const void *expected, const void *got,
-                           int64_t i)
+bool elements_equal(const struct assay_tensor *tensor, const void *expected, const void *got,
+                    int64_t i)
 {
     if (tensor->dtype == ASSAY_DTYPE_U8)
         return ((const uint8_t *)expected)[i] == ((const uint8_t *)got)[i];
@@ -284,6 +324,6 @@ void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns
     }
     judgement->judged += rows * columns;
     if (bad > 0)
-        judge_say(judgement, "%lld of %lld elements of %s differ from the reference",
+        judge_say(judgement, LAYER_BITS, "%lld of %lld elements of %s differ from the reference",
                   (long long)bad, (long long)(rows * columns), tensor->name);
 }

@@ -40,6 +40,26 @@
 #define JUDGE_MAX_NMSE_F32 1e-11
 #define JUDGE_ALPHA        1e-9
 
+/* What can find fault with a kernel. */
+enum layer {
+    LAYER_BITS,        /* differs from the reference's bits */
+    LAYER_BOUND,       /* outside the derived bound, or on exact inputs not exact */
+    LAYER_TWIN,        /* differs from the scalar twin */
+    LAYER_STATISTICS,  /* NMSE, mean square or mean of the errors */
+    LAYER_NONFINITE,   /* finite where an input is not */
+    LAYER_WRITES,      /* poison: written what it must not, or not what it must */
+    LAYER_AGAIN,       /* other threads, poison, alignment or reused memory change the bits */
+    LAYER_FLUSHING,    /* FTZ and DAZ change the result */
+    LAYER_PROPERTY,    /* a relation between two calls */
+    LAYER_CANARY,      /* bytes beside a buffer */
+    LAYER_FLOAT_STATE, /* MXCSR or x87 control word not restored */
+    LAYER_CRASH,       /* guard pages, read-only inputs, signals */
+    LAYER_TIME,        /* does not return */
+    LAYER_REFUSAL,     /* refuses a legal call */
+    LAYERS
+};
+extern const char *const layer_names[LAYERS];
+
 /* One ASSAY_OUT_REAL tensor of one run, and what is expected of it. Arrays of judged elements are
  * [rows][n_columns]; `got` is the whole tensor, [rows][columns]. */
 struct judge_input {
@@ -47,12 +67,14 @@ struct judge_input {
     int64_t depth;
     bool exact;          /* the fill is exact: tolerance 0 */
     bool statistical;    /* the fill suits the statistical tests */
+    bool flushing;       /* MXCSR flushed subnormals: the bound is wider by `flush` */
     int64_t activations; /* different ones that the outputs were computed from */
     int64_t rows, columns, n_columns;
     const int64_t *judged_columns;
     const struct assay_expected *expected;
     const float *twin; /* NULL: none promised */
     const float *got;
+    bool *wrong; /* gets which judged elements are bad; may be NULL */
 };
 
 struct worst {
@@ -71,7 +93,9 @@ struct judgement {
     int64_t tie_swaps;
     bool telling; /* outputs are far enough from zero and from each other to show an error */
     struct worst worst;
-    char reason[256]; /* empty: nothing wrong */
+    uint32_t layers;       /* bits of those that found fault */
+    char reason[256];      /* what the first of them says; empty: nothing wrong */
+    char explanation[512]; /* where the wrong elements cluster; empty: not known */
 };
 
 double judge_tolerance(const struct assay_expected *expected, enum assay_numerics numerics,
@@ -87,12 +111,16 @@ bool same_bits(float a, float b);
 bool judge_real(const struct judge_input *input, const char *tensor, struct judgement *judgement,
                 struct error *error);
 
+/* Whether element i has the same bits in both, any NaN being equal to any NaN. */
+bool elements_equal(const struct assay_tensor *tensor, const void *expected, const void *got,
+                    int64_t i);
+
 /* Compares whole tensors of 4-byte elements or bytes, 0 ULP. */
 void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns,
                 const void *expected, const void *got, struct judgement *judgement);
 
-/* Sets `reason` to the first sentence that is said. */
-void judge_say(struct judgement *judgement, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Notes that a layer found fault; the first sentence becomes the reason. */
+void judge_say(struct judgement *judgement, enum layer layer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/library.h"
 
+#include <dlfcn.h>
+#include <limits.h>
 #include <regex.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/memory.h"
+#include "harness/sandbox.h"
 #include "opt/cpu.h"
+
+#define ENTRY        "assay_kernels"
+#define LOAD_SECONDS 20
+#define MAX_KERNELS  4096
 
 /* What a table's kernel breaks of the rules in ref/kernel.h, or NULL. */
 static const char *fault_of(const struct assay_kernel *abi)
@@ -35,8 +44,9 @@ static const struct kernel *find(const struct kernels *kernels, const char *labe
     return NULL;
 }
 
-static bool add(struct kernels *kernels, const char *library, const struct assay_kernel *abi,
-                uint32_t features, struct error *error)
+/* `prefix`: what a label has before the name, "" for the project's own kernels. */
+static bool add(struct kernels *kernels, const char *library, const char *prefix,
+                const struct assay_kernel *abi, uint32_t features, struct error *error)
 {
     const struct assay_op *op = abi && abi->op ? assay_find_op(abi->op) : NULL;
     if (!op)
@@ -51,7 +61,7 @@ static bool add(struct kernels *kernels, const char *library, const struct assay
         return fail(error, "out of memory");
     kernels->items = items;
     char *label;
-    if (asprintf(&label, "%s/%s", op->name, abi->name) < 0)
+    if (asprintf(&label, "%s/%s%s", op->name, prefix, abi->name) < 0)
         return fail(error, "out of memory");
     if (find(kernels, label)) {
         fail(error, "%s: a second kernel is named %s", library, label);
@@ -68,18 +78,106 @@ static bool add(struct kernels *kernels, const char *library, const struct assay
     return true;
 }
 
-bool kernels_add(struct kernels *kernels, const struct assay_kernels *table, uint32_t features,
-                 struct error *error)
+static bool add_table(struct kernels *kernels, const char *library, const char *prefix,
+                      const struct assay_kernels *table, uint32_t features, struct error *error)
 {
+    if (!table)
+        return fail(error, "%s: " ENTRY "() returns NULL", library);
     if (table->abi_version != ASSAY_ABI_VERSION)
-        return fail(error, "the library's ABI version is %u, this program's %u",
+        return fail(error, "%s: its ABI version is %u, this program's %u", library,
                     (unsigned)table->abi_version, (unsigned)ASSAY_ABI_VERSION);
-    const char *library = table->library ? table->library : "unnamed library";
+    if (table->count == 0 || table->count > MAX_KERNELS || !table->kernels)
+        return fail(error, "%s: its table has no kernels, or more than %d", library, MAX_KERNELS);
     for (uint32_t i = 0; i < table->count; i++) {
-        if (!add(kernels, library, table->kernels[i], features, error))
+        if (!add(kernels, library, prefix, table->kernels[i], features, error))
             return false;
     }
     return true;
+}
+
+bool kernels_add(struct kernels *kernels, const struct assay_kernels *table, uint32_t features,
+                 struct error *error)
+{
+    const char *library = table && table->library ? table->library : "unnamed library";
+    return add_table(kernels, library, "", table, features, error);
+}
+
+/* The library's table; it is a function of the library's, so whatever it does may fail. */
+static bool load(const char *path, const struct assay_kernels **table, struct error *error)
+{
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+        return fail(error, "%s", dlerror());
+    void *symbol = dlsym(handle, ENTRY);
+    if (!symbol)
+        return fail(error, "%s: does not export " ENTRY, path);
+    assay_kernels_fn *entry;
+    memcpy(&entry, &symbol, sizeof(entry)); /* ISO C has no cast from object to function pointer */
+    *table = entry();
+    return true;
+}
+
+/* Appends under the library's own name, or the file's. */
+static bool load_and_add(struct kernels *kernels, const char *path, uint32_t features,
+                         struct error *error)
+{
+    const struct assay_kernels *table = NULL;
+    if (!load(path, &table, error))
+        return false;
+    const char *slash = strrchr(path, '/');
+    bool named = table && table->abi_version == ASSAY_ABI_VERSION && table->library;
+    char prefix[128];
+    snprintf(prefix, sizeof(prefix), "%.100s:", named ? table->library : slash + 1);
+    return add_table(kernels, named ? table->library : path, prefix, table, features, error);
+}
+
+/* What the child tells the parent. */
+struct answer {
+    bool returned;
+    struct error error;
+};
+
+struct trial {
+    const char *path;
+    uint32_t features;
+    struct answer *answer; /* SHARED */
+};
+
+/* In a child: loads and validates, so that only what does not crash reaches this process. */
+static void try_library(void *context)
+{
+    struct trial *trial = context;
+    struct kernels kernels = {0};
+    load_and_add(&kernels, trial->path, trial->features, &trial->answer->error);
+    kernels_free(&kernels);
+    trial->answer->returned = true;
+}
+
+bool kernels_open(struct kernels *kernels, const char *path, uint32_t features, struct error *error)
+{
+    char absolute[PATH_MAX];
+    if (!realpath(path, absolute)) /* with a slash, dlopen does not search */
+        return fail(error, "%s: cannot open", path);
+    struct guarded shared;
+    if (!guarded_make_aligned(&shared, sizeof(struct answer), error))
+        return false;
+    struct trial trial = {absolute, features, (struct answer *)shared.data};
+    struct sandbox_result end;
+    memset(trial.answer, 0, sizeof(*trial.answer));
+    bool ok = sandbox_run(try_library, &trial, LOAD_SECONDS, &end, error);
+    if (ok && end.end == SANDBOX_TIMED_OUT)
+        ok = fail(error, "%s: did not load within %d s", path, LOAD_SECONDS);
+    else if (ok && !trial.answer->returned)
+        ok = fail(error, "%s: crashed while it was loaded: %s", path,
+                  end.signal ? strsignal(end.signal) : "ended the process");
+    else if (ok && trial.answer->error.text[0])
+        ok = fail(error, "%.900s", trial.answer->error.text);
+    guarded_free(&shared);
+    size_t first = kernels->count;
+    ok = ok && load_and_add(kernels, absolute, features, error);
+    for (size_t i = first; i < kernels->count; i++)
+        kernels->items[i].path = path;
+    return ok;
 }
 
 bool kernels_select(struct kernels *kernels, const char *regex, struct error *error)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels at hand, from the project's own table and from others of the same layout. */
+/* The kernels at hand: the project's own, and those of kernel libraries (ref/kernel.h). */
 #ifndef ASSAY_HARNESS_LIBRARY_H
 #define ASSAY_HARNESS_LIBRARY_H
 
@@ -13,7 +13,8 @@ struct kernel {
     const struct assay_kernel *abi;
     const struct assay_op *op;
     const char *library;
-    char *label;         /* "q4_K_gemv/avx2-i8" */
+    char *label;         /* "q4_K_gemv/avx2-i8"; of a loaded library "q4_K_gemv/LIBRARY:NAME" */
+    const char *path;    /* of the shared object as the user gave it; NULL: the project's own */
     const char *missing; /* the CPU feature that it lacks here, or NULL */
 };
 
@@ -22,10 +23,15 @@ struct kernels {
     struct kernel *items;
 };
 
-/* Appends the kernels of a table. Refuses one of another ABI version, or whose kernels name an
- * unknown op, lack a function or share a name. `features`: bits of cpu_detect. */
+/* Appends the kernels of the project's own table. Refuses one of another ABI version, or whose
+ * kernels name an unknown op, lack a function or share a name. `features`: bits of cpu_detect. */
 bool kernels_add(struct kernels *kernels, const struct assay_kernels *table, uint32_t features,
                  struct error *error);
+
+/* Loads a shared object and appends its kernels. It is tried in a child process first, so that a
+ * constructor that crashes or hangs is an error like the others. It stays loaded. */
+bool kernels_open(struct kernels *kernels, const char *path, uint32_t features,
+                  struct error *error);
 
 /* Keeps those whose label matches the POSIX extended regular expression; NULL: all. */
 bool kernels_select(struct kernels *kernels, const char *regex, struct error *error);

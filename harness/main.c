@@ -41,8 +41,13 @@ static bool load_cases(const struct options *options, struct cases *cases, struc
 static bool load_kernels(const struct options *options, struct kernels *kernels,
                          struct error *error)
 {
-    return kernels_add(kernels, assay_own_kernels(), options->features, error) &&
-           kernels_select(kernels, options->kernels, error);
+    if (!kernels_add(kernels, assay_own_kernels(), options->features, error))
+        return false;
+    for (size_t i = 0; i < options->n_libraries; i++) {
+        if (!kernels_open(kernels, options->libraries[i], options->features, error))
+            return false;
+    }
+    return kernels_select(kernels, options->selected, error);
 }
 
 static char *join(int argc, char **argv)
@@ -149,6 +154,7 @@ int main(int argc, char **argv)
                                                  : check_or_bench(&options, argc, argv, &error);
     }
     free(options.arguments);
+    free(options.libraries);
     if (fflush(stdout) != 0 && status == EXIT_PASSED) {
         fail(&error, "cannot write to standard output");
         status = EXIT_USAGE;

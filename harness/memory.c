@@ -15,13 +15,14 @@ static size_t page_bytes(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static bool make(struct guarded *buffer, int64_t bytes, size_t align, enum placement placement,
-                 enum sharing sharing, struct error *error)
+bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum placement placement,
+                  enum sharing sharing, struct error *error)
 {
     *buffer = (struct guarded){0};
     if (bytes == 0)
         return true;
-    size_t page = page_bytes(), inner = ((size_t)bytes + page - 1) / page * page;
+    size_t page = page_bytes(), shift = placement == MISALIGNED ? align : 0;
+    size_t inner = ((size_t)bytes + shift + page - 1) / page * page;
     int flags = MAP_ANONYMOUS | MAP_NORESERVE | (sharing == SHARED ? MAP_SHARED : MAP_PRIVATE);
     uint8_t *map = mmap(NULL, inner + 2 * page, PROT_NONE, flags, -1, 0);
     if (map == MAP_FAILED)
@@ -30,7 +31,7 @@ static bool make(struct guarded *buffer, int64_t bytes, size_t align, enum place
         munmap(map, inner + 2 * page);
         return fail(error, "cannot map %lld bytes: %s", (long long)bytes, strerror(errno));
     }
-    size_t before = placement == AT_END ? (inner - (size_t)bytes) / align * align : 0;
+    size_t before = placement == AT_END ? (inner - (size_t)bytes) / align * align : shift;
     buffer->map = map;
     buffer->map_bytes = inner + 2 * page;
     buffer->bytes = (size_t)bytes;
@@ -40,15 +41,9 @@ static bool make(struct guarded *buffer, int64_t bytes, size_t align, enum place
     return true;
 }
 
-bool guarded_make(struct guarded *buffer, int64_t bytes, enum placement placement,
-                  enum sharing sharing, struct error *error)
-{
-    return make(buffer, bytes, 1, placement, sharing, error);
-}
-
 bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *error)
 {
-    return make(buffer, bytes, ASSAY_BUFFER_ALIGN, AT_END, SHARED, error);
+    return guarded_make(buffer, bytes, ASSAY_BUFFER_ALIGN, AT_END, SHARED, error);
 }
 
 void guarded_free(struct guarded *buffer)
@@ -114,7 +109,7 @@ bool tensors_make(struct tensors *tensors, const struct assay_op *op, const void
         if (!(wanted & (is_output(tensor) ? OUTPUTS : INPUTS)))
             continue;
         int64_t bytes = assay_mul(tensor->count(shape), (int64_t)assay_dtype_bytes(tensor->dtype));
-        if (!guarded_make(&tensors->buffers[i], bytes, placement, sharing, error)) {
+        if (!guarded_make(&tensors->buffers[i], bytes, tensor->align, placement, sharing, error)) {
             tensors_free(tensors);
             return false;
         }
@@ -127,6 +122,12 @@ void tensors_free(struct tensors *tensors)
 {
     for (size_t i = 0; i < ASSAY_MAX_TENSORS; i++)
         guarded_free(&tensors->buffers[i]);
+}
+
+void tensors_poison(const struct tensors *tensors, enum poison poison)
+{
+    for (size_t i = 0; i < ASSAY_MAX_TENSORS; i++)
+        poison_fill(tensors->buffers[i].data, tensors->buffers[i].bytes, poison);
 }
 
 bool case_fill(const struct assay_case *item, void *const *pointers, uint64_t variant,

@@ -9,9 +9,10 @@
 #include "harness/case.h"
 #include "harness/error.h"
 
-/* Which end of the buffer touches an unmapped page. The other is up to a page away from one; the
- * bytes between hold a canary. */
-enum placement { AT_END, AT_START };
+/* Which end of the buffer touches an unmapped page; the other is up to a page away from one, and
+ * the bytes between hold a canary. MISALIGNED: it starts as far into a page as its alignment says,
+ * so that it has this alignment and no better one. */
+enum placement { AT_END, AT_START, MISALIGNED };
 
 /* Whether a forked child writes into the same memory or into its own copy. */
 enum sharing { PRIVATE, SHARED };
@@ -23,7 +24,7 @@ struct guarded {
     size_t bytes;
 };
 
-bool guarded_make(struct guarded *buffer, int64_t bytes, enum placement placement,
+bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum placement placement,
                   enum sharing sharing, struct error *error);
 /* SHARED, starting at a multiple of ASSAY_BUFFER_ALIGN and ending as close to an unmapped page as
  * that allows. */
@@ -50,6 +51,9 @@ enum wanted { INPUTS = 1, OUTPUTS = 2 };
 bool tensors_make(struct tensors *tensors, const struct assay_op *op, const void *shape, int wanted,
                   enum placement placement, enum sharing sharing, struct error *error);
 void tensors_free(struct tensors *tensors);
+
+/* Fills those that were made. */
+void tensors_poison(const struct tensors *tensors, enum poison poison);
 
 bool is_output(const struct assay_tensor *tensor);
 

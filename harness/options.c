@@ -22,7 +22,8 @@ enum {
     KEY_CPU,
     KEY_COLOR,
     KEY_SCHEMA,
-    KEY_TIME
+    KEY_TIME,
+    KEY_KERNELS
 };
 
 static const char doc[] =
@@ -37,7 +38,8 @@ static const char doc[] =
     "1 a kernel failed, 2 wrong usage, bad input or nothing selected.";
 
 static const struct argp_option described[] = {
-    {"kernels", 'k', "REGEX", 0, "only kernels whose OP/NAME matches", 0},
+    {"select", 'k', "REGEX", 0, "only kernels whose OP/NAME matches", 0},
+    {"kernels", KEY_KERNELS, "FILE.so", 0, "kernels of this library too; may be repeated", 0},
     {"cases", 'c', "REGEX", 0, "only cases whose name or key matches", 0},
     {"tag", KEY_TAG, "TAG", 0, "only cases with this tag", 0},
     {"shard", KEY_SHARD, "I/N", 0,
@@ -168,9 +170,10 @@ static bool set_option(int key, const char *text, struct options *options, struc
 {
     int64_t value;
     switch (key) {
-    case 'k': options->kernels = text; return true;
+    case 'k': options->selected = text; return true;
     case 'c': options->cases = text; return true;
     case 'v': options->verbose = true; return true;
+    case KEY_KERNELS: options->libraries[options->n_libraries++] = text; return true;
     case KEY_TAG: options->tag = text; return true;
     case KEY_JSON: options->json = text; return true;
     case KEY_SCHEMA: options->schema = true; return true;
@@ -202,7 +205,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
         options->arguments[options->n_arguments++] = text;
         return 0;
     }
-    if (key < 0 || key > KEY_TIME || (key < KEY_SHARD && !strchr("kcv", key)))
+    if (key < 0 || key > KEY_KERNELS || (key < KEY_SHARD && !strchr("kcv", key)))
         return ARGP_ERR_UNKNOWN;
     return set_option(key, text, options, parsing->error) ? 0 : EINVAL;
 }
@@ -231,9 +234,10 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
         .bench_seconds = 0.5,
         .memory_bytes = (int64_t)4 << 30,
         .features = cpu_detect(),
+        .libraries = calloc((size_t)argc + 1, sizeof(char *)),
         .arguments = calloc((size_t)argc + 1, sizeof(char *)),
     };
-    if (!options->arguments)
+    if (!options->arguments || !options->libraries)
         return fail(error, "out of memory");
     struct parsing parsing = {options, error};
     const struct argp argp = {

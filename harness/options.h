@@ -13,8 +13,8 @@ enum command { COMMAND_LIST, COMMAND_CHECK, COMMAND_BENCH, COMMAND_REPLAY };
 
 struct options {
     enum command command;
-    const char *kernels, *cases, *tag; /* NULL: all */
-    const char *json;                  /* report path, or NULL */
+    const char *selected, *cases, *tag; /* NULL: all */
+    const char *json;                   /* report path, or NULL */
     size_t shard_index, shard_count;
     int threads; /* 0: one per CPU */
     bool seed_given;
@@ -24,11 +24,13 @@ struct options {
     uint32_t features; /* what this CPU has and --cpu allows */
     enum color color;
     bool verbose, schema;
+    const char **libraries;
+    size_t n_libraries;
     char **arguments; /* files and directories, or the key of replay */
     size_t n_arguments;
 };
 
-/* Does not return on --help or --version, which exit 0. */
+/* libraries and arguments are due to be freed, on failure too. Does not return on --help or --version, which exit 0. */
 bool options_parse(int argc, char **argv, struct options *options, struct error *error);
 
 #endif

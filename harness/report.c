@@ -79,18 +79,32 @@ static json_t *judgement_json(const struct judgement *j)
         "tie_swaps", (json_int_t)j->tie_swaps, "worst", worst_json(&j->worst));
 }
 
+/* The names of what found fault. */
+static json_t *layers_json(uint32_t layers)
+{
+    json_t *names = json_array();
+    for (int layer = 0; layer < LAYERS; layer++) {
+        if (layers >> layer & 1)
+            json_array_append_new(names, json_string(layer_names[layer]));
+    }
+    return names;
+}
+
 static json_t *result_json(const struct result *result)
 {
     char hash[17];
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)result->output_hash);
     const struct assay_kernel *abi = result->kernel->abi;
     const char *reason = result->judgement.reason;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "case", result->item->key,
-                     "kernel", result->kernel->label, "library", result->kernel->library, "tier",
-                     abi->tier, "numerics", assay_numerics_names[abi->numerics], "verdict",
-                     verdict_names[result->verdict], "reason",
-                     reason[0] ? json_string(reason) : json_null(), "output_hash", hash,
-                     "judgement", judgement_json(&result->judgement));
+    const char *explanation = result->judgement.explanation;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "case",
+                     result->item->key, "kernel", result->kernel->label, "library",
+                     result->kernel->library, "tier", abi->tier, "numerics",
+                     assay_numerics_names[abi->numerics], "verdict", verdict_names[result->verdict],
+                     "reason", reason[0] ? json_string(reason) : json_null(), "explanation",
+                     explanation[0] ? json_string(explanation) : json_null(), "layers",
+                     layers_json(result->judgement.layers), "output_hash", hash, "judgement",
+                     judgement_json(&result->judgement));
 }
 
 static json_t *timing_json(const struct timing *t)

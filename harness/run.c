@@ -5,13 +5,19 @@
 #include <string.h>
 #include <time.h>
 
+static size_t count_kernels(const struct run *run, const struct assay_op *op)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < run->kernels.count; k++)
+        count += run->kernels.items[k].op == op;
+    return count;
+}
+
 static size_t count_pairs(const struct run *run)
 {
     size_t count = 0;
-    for (size_t c = 0; c < run->cases.count; c++) {
-        for (size_t k = 0; k < run->kernels.count; k++)
-            count += run->kernels.items[k].op == run->cases.items[c].op;
-    }
+    for (size_t c = 0; c < run->cases.count; c++)
+        count += count_kernels(run, run->cases.items[c].op);
     return count;
 }
 
@@ -67,6 +73,8 @@ static bool run_case(struct run *run, size_t index, struct error *error)
 {
     const struct assay_case *item = &run->cases.items[index];
     struct expectation x;
+    if (count_kernels(run, item->op) == 0)
+        return true;
     if (!expectation_make(&x, item, wants_twin(run, item), &run->check, error))
         return false;
     size_t first = run->n_results;
@@ -109,6 +117,14 @@ bool run_all(struct run *run, run_progress *progress, struct error *error)
     run->end = ticks_now();
     run->elapsed_seconds = seconds_now() - start;
     return true;
+}
+
+size_t run_count_cases(const struct run *run)
+{
+    size_t count = 0;
+    for (size_t c = 0; c < run->cases.count; c++)
+        count += count_kernels(run, run->cases.items[c].op) > 0;
+    return count;
 }
 
 size_t run_count(const struct run *run, enum verdict verdict)

@@ -42,6 +42,8 @@ typedef void run_progress(size_t done, size_t count, const char *what);
 
 bool run_all(struct run *run, run_progress *progress, struct error *error);
 
+/* Cases that a selected kernel computes. */
+size_t run_count_cases(const struct run *run);
 size_t run_count(const struct run *run, enum verdict verdict);
 
 void run_free(struct run *run);

@@ -89,9 +89,14 @@ static void print_result(const struct run *run, const struct result *result)
         printf("    %s\n", j->reason);
     if (result->verdict == PASS || result->verdict == SKIPPED)
         return;
+    if (j->explanation[0])
+        printf("    %s\n", j->explanation);
     print_worst(&j->worst);
-    printf("    replay: assay replay '%s' -k '^%s$' --threads %d\n", result->item->key,
+    printf("    replay: assay replay '%s' -k '^%s$' --threads %d", result->item->key,
            result->kernel->label, threads_of(result->item, &run->check));
+    if (result->kernel->path)
+        printf(" --kernels %s", result->kernel->path);
+    printf("\n");
 }
 
 void terminal_results(const struct run *run, bool verbose)
@@ -230,6 +235,7 @@ void terminal_summary(const struct run *run)
         printf("%zu case%s judged on a sample of columns, which the report lists\n", sampled,
                sampled == 1 ? " was" : "s were");
     printf("%zu cases, %zu checks: %s%zu passed%s, %s%zu failed%s, %zu skipped, in %.1f s\n",
-           run->cases.count, run->n_results, GREEN, run_count(run, PASS), PLAIN, failed ? RED : "",
-           failed, failed ? PLAIN : "", run_count(run, SKIPPED), run->elapsed_seconds);
+           run_count_cases(run), run->n_results, GREEN, run_count(run, PASS), PLAIN,
+           failed ? RED : "", failed, failed ? PLAIN : "", run_count(run, SKIPPED),
+           run->elapsed_seconds);
 }

@@ -50,7 +50,7 @@ static bool make_some(struct tensors *tensors, const struct assay_case *item, bo
         if (is_output(tensor) || (tensor->role == ASSAY_WEIGHTS) != weights)
             continue;
         int64_t bytes = tensor->count(item->shape) * (int64_t)assay_dtype_bytes(tensor->dtype);
-        if (!guarded_make(&tensors->buffers[i], bytes, AT_START, PRIVATE, error))
+        if (!guarded_make(&tensors->buffers[i], bytes, tensor->align, AT_START, PRIVATE, error))
             return false;
         tensors->pointers[i] = tensors->buffers[i].data;
     }

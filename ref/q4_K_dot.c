@@ -18,13 +18,16 @@ void q4_K_expect(const struct block_q4_K *block, const float *x, struct assay_ex
             double wi = w[i], xi = x[i];
             expected->value += wi * xi;
             expected->magnitude += parts * fabs(xi);
+            expected->flush += fabs(xi) < 0x1p-126 ? parts * fabs(xi) : 0;
             amax = fmax(amax, fabs(xi));
             sum_w += fabs(wi);
             sum_w_sq += wi * wi;
             sum_parts += parts;
         }
     }
+    /* A product and a sum may each fall among the subnormals, or be flushed. */
     expected->slack += Q4_K_BLOCK * 0x1p-149;
+    expected->flush += Q4_K_BLOCK * 0x1p-125;
     if (amax < (double)ACTIVATION_TINY) {
         expected->flushed += amax * sum_w;
     } else {

@@ -245,19 +245,25 @@ static void test_good_tables(void)
     kernel.numerics = ASSAY_BITS;
     kernel.depth = NULL;
     REFUSED(kernel, "");
-    struct assay_kernels empty = {ASSAY_ABI_VERSION, 0, NULL, NULL};
-    CU_ASSERT_TRUE(equal(add_table(&empty, 0).text, ""));
 }
 
-static void test_wrong_version(void)
+static void test_wrong_tables(void)
 {
     const struct assay_kernel *kernel = &good;
     struct assay_kernels table = {ASSAY_ABI_VERSION + 1, 1, "lib", &kernel};
-    CU_ASSERT_TRUE(
-        equal(add_table(&table, 0).text, "the library's ABI version is 2, this program's 1"));
+    CU_ASSERT_TRUE(equal(add_table(&table, 0).text, "lib: its ABI version is 2, this program's 1"));
     table.abi_version = 0;
-    CU_ASSERT_TRUE(
-        equal(add_table(&table, 0).text, "the library's ABI version is 0, this program's 1"));
+    CU_ASSERT_TRUE(equal(add_table(&table, 0).text, "lib: its ABI version is 0, this program's 1"));
+    static const char none[] = "lib: its table has no kernels, or more than 4096";
+    table.abi_version = ASSAY_ABI_VERSION;
+    table.count = 0;
+    CU_ASSERT_TRUE(equal(add_table(&table, 0).text, none));
+    table.count = 4097;
+    CU_ASSERT_TRUE(equal(add_table(&table, 0).text, none));
+    table.count = 1;
+    table.kernels = NULL;
+    CU_ASSERT_TRUE(equal(add_table(&table, 0).text, none));
+    CU_ASSERT_TRUE(equal(add_table(NULL, 0).text, "unnamed library: assay_kernels() returns NULL"));
 }
 
 static void test_bad_ops_and_names(void)
@@ -378,7 +384,7 @@ static CU_TestInfo own[] = {
 };
 
 static CU_TestInfo others[] = {
-    {"good", test_good_tables},        {"version", test_wrong_version},
+    {"good", test_good_tables},        {"tables", test_wrong_tables},
     {"names", test_bad_ops_and_names}, {"functions", test_bad_functions},
     {"duplicates", test_duplicates},   CU_TEST_INFO_NULL,
 };

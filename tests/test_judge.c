@@ -13,6 +13,10 @@
 
 #define SAID(judgement, text) CU_ASSERT_STRING_EQUAL((judgement).reason, text)
 
+/* The layers that found fault, and no others. */
+#define FOUND(judgement, bits) CU_ASSERT_EQUAL((judgement).layers, bits)
+#define BIT(layer)             (1u << LAYER_##layer)
+
 /* Whether the reason starts so. */
 static bool said(const struct judgement *judgement, const char *start)
 {
@@ -134,7 +138,9 @@ static struct judgement judge(const struct judge_input *in)
     return judgement;
 }
 
-#define ONE_BAD "1 of 4 judged elements are out of tolerance"
+#define ONE_BAD      "1 of 4 judged elements are out of tolerance"
+#define FINITE       "1 of 4 judged elements are finite where an input is not"
+#define TWIN_DIFFERS "1 of 4 judged elements differ from the scalar twin of the class"
 
 static void test_bound(void)
 {
@@ -145,6 +151,7 @@ static void test_bound(void)
             row.got[2] = 3 + 0.25f * (float)sign;
             struct judgement at = judge(&row.in);
             SAID(at, "");
+            FOUND(at, 0);
             CU_ASSERT_EQUAL(at.bad, 0);
             CU_ASSERT_EQUAL(at.judged, 4);
             CU_ASSERT_EQUAL(at.utilisation, 1);
@@ -152,6 +159,7 @@ static void test_bound(void)
             row.got[2] = nextafterf(row.got[2], (float)(100 * sign));
             struct judgement beyond = judge(&row.in);
             SAID(beyond, ONE_BAD);
+            FOUND(beyond, BIT(BOUND));
             CU_ASSERT_EQUAL(beyond.bad, 1);
             CU_ASSERT_TRUE(beyond.utilisation > 1);
             CU_ASSERT_EQUAL(beyond.worst.row, 0);
@@ -205,7 +213,8 @@ static void test_finite_where_not(void)
         row_set(&row, ASSAY_F32);
         row.expected[3].value = wanted[w];
         struct judgement finite = judge(&row.in);
-        SAID(finite, "is finite where an input is not");
+        SAID(finite, FINITE);
+        FOUND(finite, BIT(NONFINITE));
         CU_ASSERT_EQUAL(finite.bad, 1);
         CU_ASSERT_EQUAL(finite.worst.column, 3);
         for (size_t g = 0; g < COUNT(got); g++) {
@@ -302,7 +311,8 @@ static void test_twin(void)
     SAID(judge(&row.in), "");
     row.twin[2] = assay_f32_from_bits(assay_f32_bits(3) + 1);
     struct judgement judgement = judge(&row.in);
-    SAID(judgement, "differs from the scalar twin of its class");
+    SAID(judgement, TWIN_DIFFERS);
+    FOUND(judgement, BIT(TWIN));
     CU_ASSERT_EQUAL(judgement.bad, 1);
     CU_ASSERT_EQUAL(judgement.worst.column, 2);
     row.got[2] = row.twin[2];
@@ -323,14 +333,14 @@ static void test_twin_special_values(void)
     SAID(judge(&row.in), "");
     row.twin[0] = INFINITY;
     struct judgement infinite = judge(&row.in);
-    SAID(infinite, "differs from the scalar twin of its class");
+    SAID(infinite, TWIN_DIFFERS);
     CU_ASSERT_EQUAL(infinite.bad, 1);
     row_set(&row, ASSAY_I8);
     row.in.twin = row.twin;
     row.expected[1].value = 0;
     row.got[1] = 0.0f;
     row.twin[1] = -0.0f;
-    SAID(judge(&row.in), "differs from the scalar twin of its class");
+    SAID(judge(&row.in), TWIN_DIFFERS);
 }
 
 static void test_overflow_is_excused(void)
@@ -353,7 +363,7 @@ static void test_overflow_is_excused(void)
         CU_ASSERT_EQUAL(judge(&row.in).excused, 1);
         row.in.twin = row.twin; /* the twin's bits are due there, too */
         judgement = judge(&row.in);
-        SAID(judgement, "differs from the scalar twin of its class");
+        SAID(judgement, TWIN_DIFFERS);
         CU_ASSERT_EQUAL(judgement.bad, 1);
     }
 }
@@ -386,13 +396,54 @@ static void test_quantiles(void)
     CU_ASSERT_TRUE(isnan(judgement.z_mean_square));
 }
 
-/* The first reason stays. */
+/* An element that is wrong in two ways counts once; a message goes to each layer, first the bound's. */
+static void test_two_layers(void)
+{
+    struct row row;
+    bool wrong[ROW] = {true, false, true, true};
+    row_set(&row, ASSAY_I8);
+    row.in.twin = row.twin;
+    row.in.wrong = wrong;
+    row.got[1] = 5;
+    row.twin[3] = -4;
+    struct judgement judgement = judge(&row.in);
+    SAID(judgement, ONE_BAD);
+    FOUND(judgement, BIT(BOUND) | BIT(TWIN));
+    CU_ASSERT_EQUAL(judgement.bad, 2);
+    CU_ASSERT_EQUAL(judgement.worst.column, 1);
+    CU_ASSERT_TRUE(!wrong[0] && wrong[1] && !wrong[2] && wrong[3]);
+}
+
+/* Where subnormals were flushed, the bound is wider by what that may cost, on exact fills too. */
+static void test_flushing(void)
+{
+    struct row row;
+    row_set(&row, ASSAY_F32);
+    row.expected[0].flush = 0.5;
+    row.got[0] = 1.75f;
+    SAID(judge(&row.in), ONE_BAD);
+    row.in.flushing = true;
+    SAID(judge(&row.in), "");
+    row.got[0] = nextafterf(1.75f, 2);
+    SAID(judge(&row.in), ONE_BAD);
+    row.in.exact = true;
+    SAID(judge(&row.in), ONE_BAD);
+    row.got[0] = 1.5f;
+    SAID(judge(&row.in), "");
+    row.got[1] = nextafterf(2, 3);
+    SAID(judge(&row.in), ONE_BAD);
+}
+
+/* The first reason stays, all layers are noted. */
 static void test_say(void)
 {
     struct judgement judgement = {0};
-    judge_say(&judgement, "%d apples", 3);
-    judge_say(&judgement, "pears");
+    judge_say(&judgement, LAYER_CRASH, "%d apples", 3);
+    judge_say(&judgement, LAYER_TIME, "pears");
     SAID(judgement, "3 apples");
+    FOUND(judgement, BIT(CRASH) | BIT(TIME));
+    for (int layer = 0; layer < LAYERS; layer++)
+        CU_ASSERT_TRUE(layer_names[layer] && layer_names[layer][0]);
 }
 
 /* ---- statistics ---- */
@@ -411,6 +462,7 @@ static void test_nmse(void)
     struct judgement judgement = judge(&row.in);
     CU_ASSERT(near(judgement.nmse, 0x1p-34, 1e-12));
     SAID(judgement, "NMSE 5.8e-11 is above 1e-11");
+    FOUND(judgement, BIT(STATISTICS));
     CU_ASSERT_EQUAL(judgement.bad, 0);
     row.in.numerics = ASSAY_I8;
     SAID(judge(&row.in), "");
@@ -476,6 +528,7 @@ static void test_mean_square(void)
     struct judgement large = judge_errors(16, 32, 0, twice, 2);
     CU_ASSERT_TRUE(said(&large, "mean square error is 4 of what rounding to int8 gives, outside "));
     CU_ASSERT_EQUAL(large.z_mean_square, 4);
+    FOUND(large, BIT(STATISTICS));
     struct judgement small = judge_errors(16, 32, 0, half, 2);
     CU_ASSERT_TRUE(said(&small, "mean square error is 0.25 of what rounding to int8 gives, "));
 }
@@ -520,6 +573,7 @@ static void test_bias(void)
     struct judgement eight = judge_errors(8, 32, 0, biased, 2);
     CU_ASSERT_TRUE(said(&eight, "errors are biased: mean 0.5 sigma"));
     CU_ASSERT_EQUAL(eight.z_mean, 0.5);
+    FOUND(eight, BIT(STATISTICS));
     CU_ASSERT_EQUAL(eight.z_mean_square, 1.25);
     struct judgement seven = judge_errors(7, 32, 0, biased, 2);
     SAID(seven, "");
@@ -606,21 +660,35 @@ static void test_telling_f32(void)
     CU_ASSERT_FALSE(telling(&row, 2, 5, 0)); /* two pairs apart, but a tenth far from zero */
 }
 
-/* Values of +-8 with sigma = 1: below the tolerance of 10, above 6 sigma. */
+/* The statistical tests see errors of 6 sigma, here 6, the bound those of 10. */
 static void test_telling_i8(void)
 {
     struct judge_input row = {
         .numerics = ASSAY_I8, .rows = 1, .columns = 20, .n_columns = 20, .activations = 256};
-    CU_ASSERT_FALSE(telling(&row, 20, 8, 0));
-    CU_ASSERT_TRUE(telling(&row, 20, 11, 0));
-    row.statistical = true;
-    CU_ASSERT_TRUE(telling(&row, 20, 8, 0));
+    CU_ASSERT_TRUE(telling(&row, 20, 7, 0));
     CU_ASSERT_FALSE(telling(&row, 20, 5, 0));
-    row.statistical = false;
     static const float promised = 0;
     row.twin = &promised; /* bits show any error */
     CU_ASSERT_TRUE(telling(&row, 20, 0.001, 0));
     CU_ASSERT_FALSE(telling(&row, 0, 0, 0));
+}
+
+/* The bound may also be the smaller one: step = 254 makes it 1. */
+static void test_telling_by_bound(void)
+{
+    static const float none[] = {0};
+    struct table *table = table_make(1, 32, none, 1);
+    for (int i = 0; i < 32; i++) {
+        table->expected[i].step = 254;
+        table->expected[i].value /= 50; /* +-2 */
+        table->got[i] /= 50;
+    }
+    table->in.statistical = false;
+    CU_ASSERT_TRUE(judge(&table->in).telling);
+    for (int i = 0; i < 32; i++)
+        table->expected[i].step = 2540;
+    CU_ASSERT_FALSE(judge(&table->in).telling);
+    free(table);
 }
 
 static void test_nothing_judged(void)
@@ -652,6 +720,7 @@ static void test_bits_u8(void)
     static const uint8_t expected[] = {1, 2, 3, 4, 5, 6}, got[] = {1, 2, 3, 4, 255, 7};
     struct judgement judgement = judge_tensor(ASSAY_DTYPE_U8, 2, 3, expected, got);
     SAID(judgement, "2 of 6 elements of t differ from the reference");
+    FOUND(judgement, BIT(BITS));
     CU_ASSERT_EQUAL(judgement.bad, 2);
     CU_ASSERT_EQUAL(judgement.worst.row, 1);
     CU_ASSERT_EQUAL(judgement.worst.column, 1);
@@ -744,6 +813,8 @@ static CU_TestInfo elements[] = {
     {"twin of NaN and zero", test_twin_special_values},
     {"overflow", test_overflow_is_excused},
     {"quantiles", test_quantiles},
+    {"two layers", test_two_layers},
+    {"flushing", test_flushing},
     {"first reason", test_say},
     CU_TEST_INFO_NULL,
 };
@@ -763,6 +834,7 @@ static CU_TestInfo statistics[] = {
 static CU_TestInfo mistrust[] = {
     {"f32", test_telling_f32},
     {"i8", test_telling_i8},
+    {"i8 by its bound", test_telling_by_bound},
     {"nothing judged", test_nothing_judged},
     CU_TEST_INFO_NULL,
 };

@@ -100,6 +100,24 @@ static void test_mean_square_interval(void)
     }
 }
 
+/* Many degrees of freedom, and the tails that the judge uses: quantiles / freedom, computed apart
+ * with 30 digits from the incomplete gamma function. Beyond 1000 an approximation may stand in. */
+static void test_large_mean_square_interval(void)
+{
+    static const struct {
+        double freedom, alpha, low, high, off;
+    } table[] = {{1000, 0.05, 0.914257154, 1.089530913, 1e-8},
+                 {2000, 0.05, 0.938973018, 1.062921151, 1e-6},
+                 {999, 1e-9, 0.750399510, 1.298038395, 1e-8},
+                 {1001, 1e-9, 0.750625769, 1.297715443, 2e-4}};
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct interval interval = mean_square_interval(table[i].freedom, table[i].alpha);
+        CU_ASSERT_DOUBLE_EQUAL(interval.low, table[i].low, table[i].off);
+        CU_ASSERT_DOUBLE_EQUAL(interval.high, table[i].high, table[i].off);
+        CU_ASSERT_DOUBLE_EQUAL(interval.coverage, 1 - table[i].alpha, 1e-15);
+    }
+}
+
 /* Printed tables of Student's t for count - 1 degrees of freedom, three decimals. */
 static void test_mean_interval(void)
 {
@@ -262,6 +280,7 @@ static CU_TestInfo intervals[] = {
     {"median", test_median},
     {"median of equal samples", test_median_of_equal_samples},
     {"mean square", test_mean_square_interval},
+    {"mean square of many", test_large_mean_square_interval},
     {"mean", test_mean_interval},
     CU_TEST_INFO_NULL,
 };

@@ -69,6 +69,12 @@ ALWAYS_INLINE __m512 block_scales(const uint8_t *block)
     return _mm512_mul_ps(d, scales);
 }
 
+/* The weight of each nibble 0 .. 15 of a sub-block. */
+ALWAYS_INLINE __m512 nibble_table(__m512 nibble, float scale, float min)
+{
+    return _mm512_fmsub_ps(nibble, _mm512_set1_ps(scale), _mm512_set1_ps(min));
+}
+
 /* table[j] of sub-block j: the weight of each nibble. */
 ALWAYS_INLINE void block_tables(const uint8_t *block, __m512 table[Q4_K_SUB_BLOCKS])
 {
@@ -78,8 +84,7 @@ ALWAYS_INLINE void block_tables(const uint8_t *block, __m512 table[Q4_K_SUB_BLOC
     __m512 nibble = _mm512_cvtepi32_ps(lane_numbers());
     UNROLL
     for (int j = 0; j < Q4_K_SUB_BLOCKS; j++)
-        table[j] = _mm512_fmsub_ps(nibble, _mm512_set1_ps(scales[j]),
-                                   _mm512_set1_ps(scales[Q4_K_SUB_BLOCKS + j]));
+        table[j] = nibble_table(nibble, scales[j], scales[Q4_K_SUB_BLOCKS + j]);
 }
 
 /* Bytes of n elements, rounded up to whole cache lines; -1 on overflow. */

@@ -6,9 +6,8 @@
  * the first of which has trailing zeros so that n times it is exact. exp(r) by a polynomial of
  * degree 6, times 2^n by vscalefps. exp(0) is exactly 1.
  *
- * Error, measured over all f32 in [-87, 0]: at most 1.01 ULP where the result is below a power of
- * two and 0.8 above, so two roundings. Results below the smallest normal number are within one
- * quantum, 2^-149.
+ * Error, measured for all f32 in [-87.3, -2^-31]: at most 1.01 ULP, hence EXPF_ROUNDINGS. Results
+ * below the smallest normal number are within one quantum, 2^-149.
  */
 #ifndef ASSAY_OPT_AVX512VNNI_EXPF_H
 #define ASSAY_OPT_AVX512VNNI_EXPF_H

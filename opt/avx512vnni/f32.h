@@ -104,8 +104,8 @@ struct tokens_f32 {
     float *y[TOKEN_GROUP]; /* of row 0 */
 };
 
-/* One panel for a group of tokens. */
-static inline void panel_f32(const struct matrix *matrix, int64_t panel,
+/* One panel for a group of tokens. Meanwhile the panel `ahead`, unless it is NULL, is fetched. */
+static inline void panel_f32(const struct matrix *matrix, int64_t panel, const uint8_t *ahead,
                              const struct tokens_f32 *tokens, struct scratch_f32 *scratch)
 {
     int64_t rows = panel_rows(matrix, panel);
@@ -113,6 +113,8 @@ static inline void panel_f32(const struct matrix *matrix, int64_t panel,
     int tiles = (tokens->n + TILE_F32_MAX - 1) / TILE_F32_MAX;
     memset(scratch->sums, 0, (size_t)tokens->n * sizeof(*scratch->sums));
     for (int64_t b = 0; b < matrix->blocks; b++) {
+        for (int i = 0; ahead && i < PANEL_BLOCK_BYTES / 64; i++, ahead += 64)
+            _mm_prefetch(ahead, _MM_HINT_T1);
         pack_blocks(src + b * Q4_K_BLOCK_BYTES, matrix->blocks * Q4_K_BLOCK_BYTES, rows,
                     scratch->panel);
         dequantize_panel(scratch->panel, scratch->weights);

@@ -116,8 +116,10 @@ static void group_f32(const struct job *job, const struct matrix *matrix, const 
         tokens.x[t] = job->args->src1 + source_row(job->shape, pair) * job->shape->k;
         tokens.y[t] = job->args->dst + pair * job->shape->m;
     }
-    for (int64_t p = panel; p < end; p++)
-        panel_f32(matrix, p, &tokens, scratch);
+    for (int64_t p = panel; p < end; p++) {
+        const uint8_t *ahead = p + 1 < end ? native_panel(matrix, p + 1) : NULL;
+        panel_f32(matrix, p, ahead, &tokens, scratch);
+    }
 }
 
 static void unit(const struct job *job, int64_t index, void *scratch)

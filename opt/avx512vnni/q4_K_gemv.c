@@ -2,7 +2,7 @@
 /*
  * q4_K_gemv.
  *
- * f32: a row at a time, lanes are elements. Weights come from 16-entry tables (common.h) and meet
+ * f32: four rows at a time, lanes are elements. Weights come from 16-entry tables (common.h) and meet
  * x in four chains, one for each of the four registers of 64 weights; the chains of a super-block
  * are joined and added to the row's 16 sums, which are added up at the end. Longest path: the
  * weight, 4 products and FMA of a chain, 2 to join, k/256 super-blocks, 4 across lanes.
@@ -21,6 +21,7 @@
 #include "ref/q4_K_dot.h"
 
 #define THREAD_BLOCKS 512 /* fewer super-blocks than this are not worth a thread */
+#define ROWS_F32      4   /* rows at a time: 16 chains in registers */
 #define UNITS         8   /* of work for each thread, to even out their speeds */
 
 typedef struct q4_K_gemv_shape shape_t;
@@ -31,32 +32,57 @@ static int team_size(const shape_t *s, int threads)
     return (int)min_i64(threads, ceil_div(s->n, share));
 }
 
-static float row_f32(const uint8_t *row, int64_t blocks, const float *x)
+/* y[0 .. R-1] of R rows, `stride` bytes apart, which share the loads of x. Meanwhile as many bytes
+ * are fetched from `ahead`, unless it is NULL. */
+ALWAYS_INLINE void rows_f32(const int R, const uint8_t *w, int64_t stride, int64_t blocks,
+                            const float *x, float *y, const uint8_t *ahead)
 {
-    __m512 sum = _mm512_setzero_ps();
-    for (int64_t b = 0; b < blocks; b++, row += Q4_K_BLOCK_BYTES, x += Q4_K_BLOCK) {
-        __m512 table[Q4_K_SUB_BLOCKS], chain[4];
-        block_tables(row, table);
+    const __m512 nibble = _mm512_cvtepi32_ps(lane_numbers());
+    __m512 sum[ROWS_F32];
+    UNROLL
+    for (int r = 0; r < R; r++)
+        sum[r] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < blocks; b++, w += Q4_K_BLOCK_BYTES, x += Q4_K_BLOCK) {
+        for (int i = 0; ahead && i < R * Q4_K_BLOCK_BYTES / 64; i++, ahead += 64)
+            _mm_prefetch(ahead, _MM_HINT_T1);
+        /* By way of memory: a broadcast load costs no shuffle. */
+        _Alignas(64) float scales[ROWS_F32][LANES];
+        __m512 chain[ROWS_F32][4];
         UNROLL
-        for (int i = 0; i < 8; i++) {
-            const uint8_t *qs = row + 16 + 16 * i;
-            const float *xi = x + 64 * (i / 2) + LANES * (i % 2);
-            __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)qs));
-            __m512 low = _mm512_permutexvar_ps(bytes, table[i / 2 * 2]);
-            __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), table[i / 2 * 2 + 1]);
-            __m512 x_low = _mm512_loadu_ps(xi), x_high = _mm512_loadu_ps(xi + Q4_K_SUB_BLOCK);
-            if (i < 2) {
-                chain[i] = _mm512_mul_ps(low, x_low);
-                chain[2 + i] = _mm512_mul_ps(high, x_high);
-            } else {
-                chain[i % 2] = _mm512_fmadd_ps(low, x_low, chain[i % 2]);
-                chain[2 + i % 2] = _mm512_fmadd_ps(high, x_high, chain[2 + i % 2]);
+        for (int r = 0; r < R; r++) {
+            _mm512_store_ps(scales[r], block_scales(w + r * stride));
+            chain[r][0] = chain[r][1] = chain[r][2] = chain[r][3] = _mm512_setzero_ps();
+        }
+        NO_UNROLL
+        for (int g = 0; g < 4; g++) {
+            UNROLL
+            for (int r = 0; r < R; r++) {
+                const float *s = scales[r] + 2 * g;
+                __m512 low = nibble_table(nibble, s[0], s[Q4_K_SUB_BLOCKS]);
+                __m512 high = nibble_table(nibble, s[1], s[Q4_K_SUB_BLOCKS + 1]);
+                UNROLL
+                for (int i = 0; i < 2; i++) {
+                    const uint8_t *qs = w + r * stride + 16 + 32 * g + LANES * i;
+                    const float *xi = x + 64 * g + LANES * i;
+                    __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)qs));
+                    __m512 even = _mm512_permutexvar_ps(q, low);
+                    __m512 odd = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), high);
+                    chain[r][i] = _mm512_fmadd_ps(even, _mm512_loadu_ps(xi), chain[r][i]);
+                    chain[r][2 + i] =
+                        _mm512_fmadd_ps(odd, _mm512_loadu_ps(xi + Q4_K_SUB_BLOCK), chain[r][2 + i]);
+                }
             }
         }
-        sum = _mm512_add_ps(sum, _mm512_add_ps(_mm512_add_ps(chain[0], chain[1]),
-                                               _mm512_add_ps(chain[2], chain[3])));
+        UNROLL
+        for (int r = 0; r < R; r++) {
+            __m512 low = _mm512_add_ps(chain[r][0], chain[r][1]);
+            sum[r] =
+                _mm512_add_ps(sum[r], _mm512_add_ps(low, _mm512_add_ps(chain[r][2], chain[r][3])));
+        }
     }
-    return sum_lanes(sum);
+    UNROLL
+    for (int r = 0; r < R; r++)
+        y[r] = sum_lanes(sum[r]);
 }
 
 struct job {
@@ -70,17 +96,23 @@ struct job {
     struct work_queue queue;
 };
 
-static void rows_f32(struct job *job)
+static void work_f32(struct job *job)
 {
     const struct matrix *m = &job->matrix;
-    int64_t rows = job->panels_of_unit * PANEL_ROWS, first;
-    while ((first = next_unit(&job->queue) * rows) < m->rows) {
-        for (int64_t r = first; r < min_i64(first + rows, m->rows); r++)
-            job->y[r] = row_f32(m->w + r * m->blocks * Q4_K_BLOCK_BYTES, m->blocks, job->x);
+    int64_t rows = job->panels_of_unit * PANEL_ROWS, stride = m->blocks * Q4_K_BLOCK_BYTES, r;
+    while ((r = next_unit(&job->queue) * rows) < m->rows) {
+        int64_t last = min_i64(r + rows, m->rows);
+        for (; r + ROWS_F32 <= last; r += ROWS_F32) {
+            const uint8_t *w = m->w + r * stride;
+            const uint8_t *ahead = r + 2 * ROWS_F32 <= last ? w + ROWS_F32 * stride : NULL;
+            rows_f32(ROWS_F32, w, stride, m->blocks, job->x, job->y + r, ahead);
+        }
+        for (; r < last; r++)
+            rows_f32(1, m->w + r * stride, stride, m->blocks, job->x, job->y + r, NULL);
     }
 }
 
-static void rows_i8(struct job *job, int rank)
+static void work_i8(struct job *job, int rank)
 {
     const struct matrix *m = &job->matrix;
     int64_t panels = ceil_div(m->rows, PANEL_ROWS), first;
@@ -113,11 +145,11 @@ static const char *run_f32(const void *shape, const void *args, const void *prep
     int team = team_size(shape, threads);
     struct job job = job_of(shape, args, team);
     if (team == 1) {
-        rows_f32(&job);
+        work_f32(&job);
         return NULL;
     }
 #pragma omp parallel num_threads(team)
-    rows_f32(&job);
+    work_f32(&job);
     return NULL;
 }
 
@@ -137,11 +169,11 @@ static const char *run_i8(const shape_t *s, const struct q4_K_gemv_args *a, cons
     job.digits = digits;
     job.panels = scratch + line_bytes(job.matrix.blocks, sizeof(*digits));
     if (team == 1) {
-        rows_i8(&job, 0);
+        work_i8(&job, 0);
         return NULL;
     }
 #pragma omp parallel num_threads(team)
-    rows_i8(&job, omp_get_thread_num());
+    work_i8(&job, omp_get_thread_num());
     return NULL;
 }
 

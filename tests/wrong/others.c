@@ -99,6 +99,14 @@ static void router_flushed(const router_shape *s, const router_args *a)
         a->weights[i] = a->weights[i] < 0x1p-126f ? 0 : a->weights[i];
 }
 
+static void router_mxcsr(const router_shape *s, const router_args *a)
+{
+    for (int64_t i = 0; i < s->tokens * s->top_k; i++) {
+        volatile float weight = a->weights[i];
+        a->weights[i] = weight * 1.0f;
+    }
+}
+
 static void router_invalid_row(const router_shape *s, const router_args *a)
 {
     for (int64_t i = 0; i < s->tokens * s->top_k; i++)
@@ -129,6 +137,7 @@ RUN(router_ties, moe_router_topk_softmax_ref, router_ties)
 RUN(router_clamped, moe_router_topk_softmax_ref, router_clamped)
 RUN(router_unnormalized, moe_router_topk_softmax_ref, router_unnormalized)
 RUN(router_flushed, moe_router_topk_softmax_ref, router_flushed)
+RUN(router_mxcsr, moe_router_topk_softmax_ref, router_mxcsr)
 RUN(router_invalid_row, moe_router_topk_softmax_ref, router_invalid_row)
 RUN(router_sorted_by_id, moe_router_topk_softmax_ref, router_sorted_by_id)
 RUN(router_minus_inf, moe_router_topk_softmax_ref, router_minus_inf)
@@ -234,6 +243,7 @@ const struct wrong wrong_others[] = {
     ROUTER(router_clamped, "weights past the 32nd not computed"),
     ROUTER(router_unnormalized, "weights off by 1e-6"),
     ROUTER(router_flushed, "subnormal weights flushed"),
+    ROUTER(router_mxcsr, "subnormal weights flushed if the caller's MXCSR says so"),
     ROUTER(router_invalid_row, "id 0 in an invalid row"),
     ROUTER(router_sorted_by_id, "ids sorted, weights not"),
     ROUTER(router_minus_inf, "-Inf entries not selected"),

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* All that a kernel library includes: the ABI, and every op's contract with its structs. */
+#ifndef ASSAY_REF_ASSAY_H
+#define ASSAY_REF_ASSAY_H
+
+#include "ref/kernel.h"
+#include "ref/moe_ids_tpe.h"
+#include "ref/moe_router_topk_softmax.h"
+#include "ref/q4_K.h"
+#include "ref/q4_K_dequant.h"
+#include "ref/q4_K_gemm_moe_id.h"
+#include "ref/q4_K_gemv.h"
+#include "ref/q4_K_quantize.h"
+
+#endif

@@ -1,0 +1,252 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The program from outside: exit status, messages and files.
+# Usage: cli.sh ASSAY SOURCE_DIR "TIERS THAT WERE BUILT"
+assay=$1
+tiers=${3-}
+cd "$2" || exit 2
+tmp=$(mktemp -d) || exit 2
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 2' HUP INT TERM
+unset SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MIN CI_NODE_INDEX CI_NODE_TOTAL
+
+gemv=cases/smoke/q4_K_gemv.json
+quantize=cases/smoke/q4_K_quantize.json # the quickest
+checks=0
+failures=0
+
+# is CONDITION DESCRIPTION: a shell condition about $status, $tmp/out and $tmp/err.
+is() {
+    checks=$((checks + 1))
+    if ! eval "$1"; then
+        failures=$((failures + 1))
+        echo "FAIL: $2: not so: $1"
+        echo "  status $status"
+        head -5 "$tmp/out" | sed 's/^/  stdout: /'
+        head -5 "$tmp/err" | sed 's/^/  stderr: /'
+    fi
+}
+
+run() {
+    what="assay $*"
+    "$assay" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    status=$?
+}
+
+# passes ARGUMENTS...: exit status 0 and no complaint.
+passes() {
+    run "$@"
+    is 'test $status -eq 0' "$what"
+    is 'test ! -s "$tmp/err"' "$what"
+}
+
+# refuses MESSAGE ARGUMENTS...: exit status 2, and one line on stderr, which has the message.
+refuses() {
+    message=$1
+    shift
+    run "$@"
+    is 'test $status -eq 2' "$what"
+    is 'test $(wc -l <"$tmp/err") -eq 1' "$what"
+    is 'grep -q "^assay: " "$tmp/err"' "$what"
+    is 'grep -qF -e "$message" "$tmp/err"' "$what ($message)"
+}
+
+# says TEXT: on stdout.
+says() {
+    text=$1
+    is 'grep -qF -e "$text" "$tmp/out"' "$what ($text)"
+}
+
+# ---- usage ----
+passes --help
+says '--shard=I/N'
+passes --version
+says 'assay '
+refuses 'no command'
+refuses 'unknown command "nosuch"' nosuch
+for option in --nosuch -z; do # argp's own two lines
+    run check "$gemv" "$option"
+    is 'test $status -eq 2' "$what"
+    is 'test -s "$tmp/err" && test ! -s "$tmp/out"' "$what"
+done
+refuses 'no case file or directory given' check
+refuses 'no case file or directory given' bench
+refuses 'no case key given' replay
+
+# ---- option values ----
+# values OPTION MESSAGE VALUE...
+values() {
+    option=$1
+    prefix=$2
+    shift 2
+    for value; do
+        refuses "$prefix \"$value\"" check "$quantize" "$option=$value"
+    done
+}
+values --threads '--threads:' 0 -1 1025 x '' 1x 99999999999999999999
+values --seed '--seed:' -1 9007199254740993 1.5 x ''
+values --memory '--memory:' 0 -1 x 1X 1KK '' 99999999999999999999 9000000T
+values --timeout '--timeout:' 0 -1 nan x '' 86401 1x
+values --time '--time:' 0 -1 inf x
+values --color '--color:' maybe '' Always
+values --cpu '--cpu: unknown feature' nosuch
+values --shard '--shard:' 1 x
+refuses '--shard: "0" is not an integer from 1 to 3' check "$quantize" --shard 0/3
+refuses '--shard: "4" is not an integer from 1 to 3' check "$quantize" --shard 4/3
+refuses '--shard: "0" is not an integer from 1 to 1000000' check "$quantize" --shard 1/0
+refuses '--shard: "x"' check "$quantize" --shard 1/x
+refuses '--shard: ""' check "$quantize" --shard /3
+refuses '--shard: "3/5"' check "$quantize" --shard 1/3/5
+refuses '--shard auto' check "$quantize" --shard auto
+
+# ---- cases and kernels ----
+refuses "$tmp/missing.json: cannot be read" check "$tmp/missing.json"
+refuses "$tmp/missing: cannot be read" list "$tmp/missing"
+mkdir "$tmp/empty"
+refuses "$tmp/empty: there is no *.json file below it" check "$tmp/empty"
+refuses 'tests/bad_cases/duplicate_key.json' check tests/bad_cases/duplicate_key.json
+refuses "$(cat tests/bad_cases/dim_unknown.expected)" check tests/bad_cases/dim_unknown.json
+refuses "$(cat tests/bad_cases/dim_unknown.expected)" check "$quantize" \
+    tests/bad_cases/dim_unknown.json
+refuses 'no case is selected' check "$quantize" -c nosuch
+refuses 'no case is selected' check "$quantize" --tag nosuch
+refuses 'no case is selected' list "$quantize" -c nosuch
+refuses 'no kernel is selected' check "$quantize" -k nosuch
+refuses 'no kernel is selected' list -k nosuch
+refuses 'none of the selected kernels computes the op' check "$quantize" -k '^q4_K_gemv/'
+refuses "$tmp/none.so: cannot open" list --kernels "$tmp/none.so"
+echo 'no library' >"$tmp/text.so"
+refuses "$tmp/text.so" check "$quantize" --kernels "$tmp/text.so"
+refuses 'kernel expression "("' check "$quantize" -k '('
+refuses 'kernel expression "("' list -k '('
+refuses 'regular expression "("' check "$quantize" -c '('
+refuses 'over the memory budget' check "$gemv" --memory 1K
+is 'grep -q "$gemv: cases\[[0-9]*\]" "$tmp/err"' "$what"
+refuses 'over the memory budget' bench "$gemv" --memory 1K -k '/ref$'
+
+# ---- list ----
+passes list
+says 'q4_K_gemv/ref-i8'
+for tier in ref $tiers; do
+    is 'awk "\$2 == \"$tier\" && \$4 == \"runs\" || \$2 == \"$tier\" && \$4 == \"cannot\" { n++ }
+        END { exit n == 0 }" "$tmp/out"' "list ($tier)"
+done
+passes list --cpu none
+for tier in $tiers; do
+    is 'grep -q " $tier .*cannot run: no avx2\$" "$tmp/out"' "list --cpu none ($tier)"
+    is '! grep -q " $tier .*runs" "$tmp/out"' "list --cpu none ($tier)"
+done
+is 'test $(grep -c " ref .*runs\$" "$tmp/out") -ge 6' "$what"
+passes list --schema
+is 'cmp -s cases/schema.json "$tmp/out"' "$what"
+passes list "$gemv" --seed 5
+is '! grep -qv " seed=5\$" "$tmp/out"' "$what"
+passes list cases/smoke
+all=$(wc -l <"$tmp/out")
+sort "$tmp/out" >"$tmp/all"
+: >"$tmp/parts"
+for part in 1 2 3; do
+    passes list cases/smoke --shard $part/3
+    is 'test $(wc -l <"$tmp/out") -ge $((all / 3))' "$what"
+    cat "$tmp/out" >>"$tmp/parts"
+done
+is 'sort "$tmp/parts" | cmp -s - "$tmp/all"' 'three shards are a partition'
+is 'test $all -ge 100' 'there are cases'
+cp "$tmp/out" "$tmp/third"
+SLURM_ARRAY_TASK_ID=12 SLURM_ARRAY_TASK_MIN=10 SLURM_ARRAY_TASK_COUNT=3
+export SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_COUNT
+passes list cases/smoke --shard auto
+is 'cmp -s "$tmp/out" "$tmp/third"' "$what, Slurm"
+unset SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_COUNT
+CI_NODE_INDEX=3 CI_NODE_TOTAL=3
+export CI_NODE_INDEX CI_NODE_TOTAL
+passes list cases/smoke --shard auto
+is 'cmp -s "$tmp/out" "$tmp/third"' "$what, GitLab"
+unset CI_NODE_INDEX CI_NODE_TOTAL
+
+# ---- check ----
+mkdir "$tmp/reports"
+report=$tmp/reports/report.json
+passes check "$quantize" --json "$report"
+says ' 0 failed'
+says "report: $report"
+is 'test "$(ls -A "$tmp/reports")" = report.json' 'nothing but the report is left'
+if command -v python3 >/dev/null; then
+    is 'python3 -m json.tool "$report" >/dev/null' 'the report is JSON'
+fi
+is 'grep -q "\"verdict\": \"PASS\"" "$report"' 'the report has verdicts'
+passes check "$quantize" -v
+says 'PASS q4_K_quantize/ref'
+passes check "$quantize" --color always
+is 'grep -q "$(printf "\\033")" "$tmp/out"' "$what"
+for when in auto never; do
+    passes check "$quantize" --color $when
+    is '! grep -q "$(printf "\\033")" "$tmp/out"' "$what"
+done
+# A kernel that fails: here by a time limit that none can keep.
+run check cases/smoke/q4_K_gemm_moe_id.json -k '/ref$' -c 'k=2048|tokens=65' --timeout 0.0000001
+is 'test $status -eq 1' "$what"
+is 'test ! -s "$tmp/err"' "$what"
+says TIMEOUT
+says 'replay: assay replay'
+for tier in $tiers; do
+    refuses 'every selected kernel was skipped' check cases/smoke/q4_K_dequant.json --cpu none \
+        -k "/$tier"
+done
+
+# ---- replay ----
+"$assay" list "$gemv" | while read -r key; do
+    case $key in *' n=1 '*) echo "$key" ;; esac
+done | head -1 >"$tmp/key"
+key=$(cat "$tmp/key")
+is 'test -n "$key"' 'there is a key'
+passes replay "$key" -k '/ref'
+says "PASS q4_K_gemv/ref  $key"
+says '1 cases, 2 checks'
+passes replay 'q4_K_gemv n=3 k=256 fill=exact' -k '/ref$'
+says 'q4_K_gemv n=3 k=256 fill=exact seed=1'
+refuses 'key: unknown op "nosuch"' replay 'nosuch n=1'
+refuses 'key: shape: dimension "k" is missing' replay 'q4_K_gemv n=1 fill=exact'
+refuses 'key: unknown token' replay "$key fast"
+
+# ---- reports that cannot be written ----
+refuses "$tmp/none/report.json: cannot write" check "$quantize" --json "$tmp/none/report.json"
+is 'test ! -e "$tmp/none"' "$what"
+mkdir "$tmp/reports/directory.json"
+refuses 'is not a regular file' check "$quantize" --json "$tmp/reports/directory.json"
+is 'test -z "$(ls -A "$tmp/reports/directory.json")"' "$what"
+rmdir "$tmp/reports/directory.json"
+is 'test "$(ls -A "$tmp/reports")" = report.json' 'failed reports leave nothing'
+
+# An old report outlives a run that does not come to an end.
+echo old >"$report"
+refuses 'no kernel is selected' check "$quantize" -k nosuch --json "$report"
+refuses 'over the memory budget' check "$gemv" --memory 1K --json "$report"
+refuses 'tests/bad_cases/dim_unknown.json' check tests/bad_cases/dim_unknown.json --json "$report"
+is 'test "$(cat "$report")" = old' 'an old report survives'
+is 'test "$(ls -A "$tmp/reports")" = report.json' 'failed runs leave nothing'
+
+# ---- standard output that cannot be written ----
+# to_nowhere ARGUMENTS...: with stdout on a full device, and closed.
+to_nowhere() {
+    what="assay $* >/dev/full"
+    : >"$tmp/out"
+    "$assay" "$@" >/dev/full 2>"$tmp/err"
+    status=$?
+    is 'test $status -eq 2' "$what"
+    is 'test $(wc -l <"$tmp/err") -eq 1' "$what"
+    what="assay $* >&-"
+    "$assay" "$@" >&- 2>"$tmp/err"
+    status=$?
+    is 'test $status -eq 2' "$what"
+    is 'test $(wc -l <"$tmp/err") -eq 1' "$what"
+}
+if test -c /dev/full; then
+    to_nowhere list
+    to_nowhere list cases/smoke
+    to_nowhere list --schema
+    to_nowhere check "$quantize"
+fi
+
+echo "$checks checks, $failures failures"
+test $failures -eq 0 && test $checks -gt 250
