@@ -44,7 +44,7 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     if (job->kernel->prepare)
         job->kernel->prepare(attempt->shape, pointers, attempt->prepared.data, attempt->threads);
     const char *refusal = call(job, attempt);
-    if (refusal || attempt != &job->attempts[AGAIN])
+    if (refusal || attempt != &job->attempts[AGAIN] || !job->expectation->has_copies)
         return refusal;
     refusal = call_small(job, attempt);
     tensors_poison(&attempt->outputs, attempt->poison);
@@ -159,7 +159,7 @@ bool job_make(struct job *job, const struct expectation *x, const struct assay_k
     if (!guarded_make_aligned(&job->report_memory, sizeof(struct child_report), error) ||
         !make_case_attempt(job, PLAIN, 1, error) ||
         !make_case_attempt(job, AGAIN, threads < 2 ? 2 : threads, error) ||
-        !make_case_attempt(job, FLUSHING, 1, error))
+        (x->has_copies && !make_case_attempt(job, FLUSHING, 1, error)))
         return false;
     job->report = (struct child_report *)job->report_memory.data;
     memset(job->report, 0, sizeof(*job->report));

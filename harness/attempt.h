@@ -11,6 +11,7 @@
  *            contract promises.
  * From FIRST_PROPERTY on, one attempt for each property of the op that says something of the case:
  * the other call of the pair, of which PLAIN is the first.
+ * A case too large to copy its inputs has PLAIN and AGAIN only, one call each.
  */
 #ifndef ASSAY_HARNESS_ATTEMPT_H
 #define ASSAY_HARNESS_ATTEMPT_H

@@ -33,6 +33,7 @@ struct result {
     const struct kernel *kernel;
     enum verdict verdict;
     struct judgement judgement; /* its reason says why it is not PASS */
+    char *smallest;             /* key of the smallest failing case found, or NULL */
     uint64_t output_hash;       /* of run A's outputs, if it returned */
 };
 

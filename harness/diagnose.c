@@ -25,17 +25,19 @@ static void observe(const struct job *job, size_t tensor, int64_t row, int64_t c
     size_t n = op->locate(job->expectation->item->shape, pointers, tensor, row, column, at);
     struct observation *item = &seen->items[seen->count++];
     item->bad = bad;
-    for (size_t i = 0; i < n; i++) {
-        seen->names[i] = at[i].name;
-        item->value[i] = at[i].value;
-    }
-    seen->n_names = n;
+    for (size_t i = 0; i < ASSAY_MAX_COORDINATES; i++)
+        item->value[i] = i < n ? at[i].value : ASSAY_UNSET;
+    for (; seen->n_names < n; seen->n_names++)
+        seen->names[seen->n_names] = at[seen->n_names].name;
 }
 
-static void observe_real(const struct job *job, const bool *wrong, struct observations *seen)
+static void observe_real(const struct job *job, const bool *wrong, const struct worst *worst,
+                         struct observations *seen)
 {
     const struct expectation *x = job->expectation;
-    for (int64_t i = 0; i < x->rows * x->n_columns && seen->count < MAX_OBSERVATIONS; i++) {
+    int64_t first = worst->row * x->n_columns - MAX_OBSERVATIONS / 2;
+    for (int64_t i = first < 0 ? 0 : first;
+         i < x->rows * x->n_columns && seen->count < MAX_OBSERVATIONS; i++) {
         if (!x->expected[i].untouched)
             observe(job, x->real, i / x->n_columns, x->columns[i % x->n_columns], wrong[i], seen);
     }
@@ -67,7 +69,7 @@ bool diagnose(const struct job *job, void *const *bits, const bool *wrong,
     if (!seen.items)
         return fail(error, "out of memory");
     if (op->tensors[tensor].role == ASSAY_OUT_REAL)
-        observe_real(job, wrong, &seen);
+        observe_real(job, wrong, &judgement->worst, &seen);
     else
         observe_bits(job, tensor, bits[tensor], &judgement->worst, &seen);
     bool explained =

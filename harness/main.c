@@ -8,6 +8,7 @@
 #include "harness/options.h"
 #include "harness/report.h"
 #include "harness/run.h"
+#include "harness/sandbox.h"
 #include "harness/schema.h"
 #include "harness/terminal.h"
 #include "opt/kernels.h"
@@ -117,6 +118,8 @@ static bool execute(struct run *run, const struct options *options, struct error
 static int check_or_bench(const struct options *options, int argc, char **argv, struct error *error)
 {
     bool bench = options->command == COMMAND_BENCH;
+    if (options->no_fork)
+        sandbox_disable();
     struct run run = {
         .bench = bench,
         .check = {.threads = options->threads,
@@ -125,6 +128,7 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
                   .max_oracle = MAX_ORACLE,
                   .max_ref = bench ? MAX_REF_BENCH : MAX_REF_CHECK},
         .timing = {.seconds = options->bench_seconds, .llc_bytes = (int64_t)32 << 20},
+        .shrink_seconds = options->shrink_seconds,
         .command = join(argc, argv),
     };
     int status = EXIT_USAGE;

@@ -23,7 +23,9 @@ enum {
     KEY_COLOR,
     KEY_SCHEMA,
     KEY_TIME,
-    KEY_KERNELS
+    KEY_KERNELS,
+    KEY_SHRINK,
+    KEY_NO_FORK
 };
 
 static const char doc[] =
@@ -54,6 +56,9 @@ static const struct argp_option described[] = {
     {"cpu", KEY_CPU, "FEATURES", 0, "use only these of the CPU, e.g. avx2,fma,f16c,bmi2, or none",
      0},
     {"color", KEY_COLOR, "WHEN", 0, "auto, always or never", 0},
+    {"shrink", KEY_SHRINK, "SECONDS", 0,
+     "look so long for a smaller failing shape, once per kernel; 0: not at all (2)", 0},
+    {"no-fork", KEY_NO_FORK, NULL, 0, "run kernels in this process, for a debugger", 0},
     {"schema", KEY_SCHEMA, NULL, 0, "list: print the JSON Schema of case files", 0},
     {"verbose", 'v', NULL, 0, "a line for every result", 0},
     {0},
@@ -77,12 +82,14 @@ static bool parse_integer(const char *name, const char *text, int64_t low, int64
     return true;
 }
 
-static bool parse_seconds(const char *name, const char *text, double *value, struct error *error)
+static bool parse_seconds(const char *name, const char *text, double low, double *value,
+                          struct error *error)
 {
     char *end;
     *value = strtod(text, &end);
-    if (end == text || *end || !(*value > 0) || *value > 86400)
-        return fail(error, "%s: \"%s\" is not a number of seconds up to 86400", name, text);
+    if (end == text || *end || !(*value >= low) || *value > 86400)
+        return fail(error, "%s: \"%s\" is not a number of seconds from %g to 86400", name, text,
+                    low);
     return true;
 }
 
@@ -177,10 +184,13 @@ static bool set_option(int key, const char *text, struct options *options, struc
     case KEY_TAG: options->tag = text; return true;
     case KEY_JSON: options->json = text; return true;
     case KEY_SCHEMA: options->schema = true; return true;
+    case KEY_NO_FORK: options->no_fork = true; return true;
+    case KEY_SHRINK: return parse_seconds("--shrink", text, 0, &options->shrink_seconds, error);
     case KEY_SHARD: return parse_shard(text, options, error);
     case KEY_MEMORY: return parse_memory(text, &options->memory_bytes, error);
-    case KEY_TIMEOUT: return parse_seconds("--timeout", text, &options->timeout_seconds, error);
-    case KEY_TIME: return parse_seconds("--time", text, &options->bench_seconds, error);
+    case KEY_TIMEOUT:
+        return parse_seconds("--timeout", text, 0.001, &options->timeout_seconds, error);
+    case KEY_TIME: return parse_seconds("--time", text, 0.001, &options->bench_seconds, error);
     case KEY_CPU: return parse_cpu(text, options, error);
     case KEY_COLOR: return parse_color(text, &options->color, error);
     case KEY_THREADS:
@@ -205,7 +215,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
         options->arguments[options->n_arguments++] = text;
         return 0;
     }
-    if (key < 0 || key > KEY_KERNELS || (key < KEY_SHARD && !strchr("kcv", key)))
+    if (key < 0 || key > KEY_NO_FORK || (key < KEY_SHARD && !strchr("kcv", key)))
         return ARGP_ERR_UNKNOWN;
     return set_option(key, text, options, parsing->error) ? 0 : EINVAL;
 }
@@ -232,6 +242,7 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
         .shard_count = 1,
         .timeout_seconds = 120,
         .bench_seconds = 0.5,
+        .shrink_seconds = 2,
         .memory_bytes = (int64_t)4 << 30,
         .features = cpu_detect(),
         .libraries = calloc((size_t)argc + 1, sizeof(char *)),

@@ -23,7 +23,8 @@ struct options {
     int64_t memory_bytes;
     uint32_t features; /* what this CPU has and --cpu allows */
     enum color color;
-    bool verbose, schema;
+    bool verbose, schema, no_fork;
+    double shrink_seconds;
     const char **libraries;
     size_t n_libraries;
     char **arguments; /* files and directories, or the key of replay */

@@ -97,14 +97,14 @@ static json_t *result_json(const struct result *result)
     const struct assay_kernel *abi = result->kernel->abi;
     const char *reason = result->judgement.reason;
     const char *explanation = result->judgement.explanation;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "case",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s?, s:s, s:o}", "case",
                      result->item->key, "kernel", result->kernel->label, "library",
                      result->kernel->library, "tier", abi->tier, "numerics",
                      assay_numerics_names[abi->numerics], "verdict", verdict_names[result->verdict],
                      "reason", reason[0] ? json_string(reason) : json_null(), "explanation",
                      explanation[0] ? json_string(explanation) : json_null(), "layers",
-                     layers_json(result->judgement.layers), "output_hash", hash, "judgement",
-                     judgement_json(&result->judgement));
+                     layers_json(result->judgement.layers), "smallest_failing", result->smallest,
+                     "output_hash", hash, "judgement", judgement_json(&result->judgement));
 }
 
 static json_t *timing_json(const struct timing *t)

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "harness/shrink.h"
+
 static size_t count_kernels(const struct run *run, const struct assay_op *op)
 {
     size_t count = 0;
@@ -69,6 +71,43 @@ static bool wants_twin(const struct run *run, const struct assay_case *item)
     return false;
 }
 
+struct shrinking {
+    const struct kernel *kernel;
+    const struct check_options *options;
+};
+
+static bool still_fails(const struct assay_case *item, void *context, bool *fails,
+                        struct error *error)
+{
+    const struct shrinking *shrinking = context;
+    struct expectation x;
+    struct result result;
+    if (!expectation_make(&x, item, shrinking->kernel->abi->twin, shrinking->options, error))
+        return false;
+    bool checked = check_kernel(&x, shrinking->kernel, shrinking->options, &result, error);
+    *fails = checked && (result.verdict == FAIL || result.verdict == CRASHED);
+    expectation_free(&x);
+    return checked;
+}
+
+/* Looks for a smaller failing shape, for a kernel's first failure that returns at all. */
+static bool shrink_result(const struct run *run, struct result *result, struct error *error)
+{
+    if (run->shrink_seconds <= 0 || (result->verdict != FAIL && result->verdict != CRASHED))
+        return true;
+    for (const struct result *other = run->results; other < result; other++) {
+        if (other->kernel == result->kernel && other->smallest)
+            return true;
+    }
+    struct shrinking shrinking = {result->kernel, &run->check};
+    struct cases smallest = {0};
+    if (!shrink_case(result->item, still_fails, &shrinking, run->shrink_seconds, &smallest, error))
+        return false;
+    result->smallest = strdup(smallest.items[0].key);
+    cases_free(&smallest);
+    return result->smallest || fail(error, "out of memory");
+}
+
 static bool run_case(struct run *run, size_t index, struct error *error)
 {
     const struct assay_case *item = &run->cases.items[index];
@@ -84,6 +123,7 @@ static bool run_case(struct run *run, size_t index, struct error *error)
             continue;
         ok = check_kernel(&x, &run->kernels.items[k], &run->check, &run->results[run->n_results],
                           error);
+        ok = ok && shrink_result(run, &run->results[run->n_results], error);
         run->n_results += ok;
     }
     expectation_free(&x);
@@ -140,6 +180,8 @@ void run_free(struct run *run)
     for (size_t c = 0; run->coverage && c < run->cases.count; c++)
         free(run->coverage[c].judged);
     free(run->coverage);
+    for (size_t i = 0; i < run->n_results; i++)
+        free(run->results[i].smallest);
     free(run->results);
     free(run->command);
     timings_free(&run->timings);

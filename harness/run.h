@@ -20,6 +20,7 @@ struct run {
     bool bench;
     struct check_options check;
     struct bench_options timing;
+    double shrink_seconds; /* for a kernel's first failure; 0: not at all */
     struct cases cases;
     struct kernels kernels;
     char *command; /* the command line */

@@ -13,6 +13,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static bool disabled;
+
+void sandbox_disable(void)
+{
+    disabled = true;
+}
+
 /* Where the child's signal handler leaves the address, seen by the parent. */
 static volatile uintptr_t *crash_address;
 
@@ -68,6 +75,10 @@ bool sandbox_run(void (*work)(void *context), void *context, double seconds,
                  struct sandbox_result *result, struct error *error)
 {
     *result = (struct sandbox_result){SANDBOX_RETURNED, 0, 0};
+    if (disabled) {
+        work(context);
+        return true;
+    }
     void *page = mmap(NULL, sizeof(*crash_address), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)

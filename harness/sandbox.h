@@ -21,4 +21,7 @@ struct sandbox_result {
 bool sandbox_run(void (*work)(void *context), void *context, double seconds,
                  struct sandbox_result *result, struct error *error);
 
+/* From now on, calls work in this process, for a debugger. */
+void sandbox_disable(void);
+
 #endif

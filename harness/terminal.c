@@ -80,6 +80,19 @@ static void print_worst(const struct worst *worst)
     printf("\n");
 }
 
+/* The command that runs this kernel alone on a case. */
+static void print_replay(const struct run *run, const struct result *result, const char *what,
+                         const char *key)
+{
+    printf("    %s: assay replay '%s' -k '^", what, key);
+    for (const char *c = result->kernel->label; *c; c++)
+        printf(strchr("^.[$()|*+?{\\", *c) ? "\\%c" : "%c", *c);
+    printf("$' --threads %d", threads_of(result->item, &run->check));
+    if (result->kernel->path)
+        printf(" --kernels %s", result->kernel->path);
+    printf("\n");
+}
+
 static void print_result(const struct run *run, const struct result *result)
 {
     const struct judgement *j = &result->judgement;
@@ -92,11 +105,9 @@ static void print_result(const struct run *run, const struct result *result)
     if (j->explanation[0])
         printf("    %s\n", j->explanation);
     print_worst(&j->worst);
-    printf("    replay: assay replay '%s' -k '^%s$' --threads %d", result->item->key,
-           result->kernel->label, threads_of(result->item, &run->check));
-    if (result->kernel->path)
-        printf(" --kernels %s", result->kernel->path);
-    printf("\n");
+    print_replay(run, result, "replay", result->item->key);
+    if (result->smallest && strcmp(result->smallest, result->item->key) != 0)
+        print_replay(run, result, "smaller", result->smallest);
 }
 
 void terminal_results(const struct run *run, bool verbose)
