@@ -36,6 +36,23 @@ static const char *call_small(const struct job *job, const struct attempt *attem
     return call(job, &small);
 }
 
+/* In the child: whether outputs over different poisons differ anywhere but there. */
+static bool outputs_differ(const struct attempt *plain, const struct attempt *again)
+{
+    const struct assay_op *op = plain->outputs.op;
+    for (size_t t = 0; t < op->n_tensors; t++) {
+        const struct guarded *a = &plain->outputs.buffers[t], *b = &again->outputs.buffers[t];
+        size_t bytes = assay_dtype_bytes(op->tensors[t].dtype);
+        for (int64_t i = 0; i < (int64_t)(a->bytes / bytes); i++) {
+            if (!elements_equal(&op->tensors[t], a->data, b->data, i) &&
+                !(still_poison(a, i, bytes, plain->poison) &&
+                  still_poison(b, i, bytes, again->poison)))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* In the child. */
 static const char *make_attempt(const struct job *job, const struct attempt *attempt)
 {
@@ -46,6 +63,7 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     const char *refusal = call(job, attempt);
     if (refusal || attempt != &job->attempts[AGAIN] || !job->expectation->has_copies)
         return refusal;
+    job->report->first_differs = outputs_differ(&job->attempts[PLAIN], attempt);
     refusal = call_small(job, attempt);
     tensors_poison(&attempt->outputs, attempt->poison);
     return refusal ? refusal : call(job, attempt);

@@ -35,7 +35,8 @@ struct attempt {
 
 /* What the child tells the parent. */
 struct child_report {
-    int finished; /* attempts */
+    int finished;      /* attempts */
+    int first_differs; /* AGAIN's first call, on fresh memory, already differs from PLAIN */
     int float_state_changed;
     char refusal[128];
 };

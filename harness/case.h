@@ -31,6 +31,7 @@ struct assay_case {
     struct assay_fill fill;
     int threads; /* 0: as the command line says */
     uint64_t seed;
+    int64_t isolated; /* 1 + the only block of the inner dimension with activations; 0: all */
     size_t n_tags;
     char **tags;
     char *source; /* the file's "source", or NULL */

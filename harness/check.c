@@ -22,17 +22,6 @@ int threads_of(const struct assay_case *item, const struct check_options *option
     return options->threads > 0 ? options->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-static bool still_poison(const struct guarded *buffer, int64_t element, size_t bytes,
-                         enum poison poison)
-{
-    size_t offset = (size_t)element * bytes;
-    for (size_t i = offset; i < offset + bytes; i++) {
-        if (buffer->data[i] != poison_byte(i, poison))
-            return false;
-    }
-    return true;
-}
-
 /* Whether the contract says that an element is not written. */
 static bool is_untouched(const struct expectation *x, size_t index, int64_t element,
                          int64_t columns)
@@ -66,7 +55,9 @@ static void judge_writes(const struct job *job, size_t index, struct judgement *
         } else if (!untouched && plain_poison && again_poison) {
             what = "is not written";
         } else if (!untouched && !elements_equal(tensor, plain->data, again->data, i)) {
-            what = "differs between one thread and several, or on buffers that were used before";
+            what = job->report->first_differs || !x->has_copies
+                       ? "differs between one thread and several, or with what memory held before"
+                       : "differs when its scratch served another call before";
             layer = LAYER_AGAIN;
         }
         if (what) {
@@ -195,9 +186,11 @@ static bool judge_all_reals(const struct job *job, const struct kernel *kernel,
     in = input_of(job, kernel, target, FLUSHING);
     if (!judge_real(&in, name, &flushing, error))
         return false;
-    if (flushing.reason[0])
+    if (flushing.reason[0]) {
         judge_say(judgement, LAYER_FLUSHING,
                   "with MXCSR's FTZ and DAZ set, or buffers less aligned, %.150s", flushing.reason);
+        judgement->worst = flushing.worst;
+    }
     return true;
 }
 

@@ -252,6 +252,8 @@ static void finish(const struct judge_input *in, struct measure *m, struct judge
     judgement->utilisation = m->utilisation[m->count - 1];
     judgement->utilisation_median = quantile(m->utilisation, m->count, 0.5);
     judgement->utilisation_p99 = quantile(m->utilisation, m->count, 0.99);
+    if (isnan(judgement->utilisation_p99)) /* between a finite and an infinite one */
+        judgement->utilisation_p99 = INFINITY;
     judgement->nmse = m->value_sq > 0 ? m->err_sq / m->value_sq : 0;
     double enough = MIN_TELLING * (double)m->count;
     if ((double)m->telling > enough &&
@@ -305,7 +307,8 @@ void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns
 {
     int64_t bad = 0;
     for (int64_t i = 0; i < rows * columns; i++) {
-        if (i > 0 && element_value(tensor, expected, i) != element_value(tensor, expected, i - 1))
+        double value = element_value(tensor, expected, i);
+        if (i > 0 && !isnan(value) && value != element_value(tensor, expected, i - 1))
             judgement->telling = true;
         if (elements_equal(tensor, expected, got, i))
             continue;

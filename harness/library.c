@@ -30,6 +30,8 @@ static const char *fault_of(const struct assay_kernel *abi)
         return "has an unknown numerics class";
     if (abi->numerics != ASSAY_BITS && !abi->depth)
         return "has no depth function, which its numerics class needs";
+    if (abi->twin && abi->numerics != ASSAY_I8)
+        return "promises a twin, which its numerics class does not have";
     if (!abi->prepare != !abi->prepared_bytes)
         return "must have both prepare and prepared_bytes, or neither";
     return NULL;

@@ -70,7 +70,9 @@ static int list(const struct options *options, struct error *error)
     struct kernels kernels = {0};
     struct cases cases = {0};
     bool ok = true;
-    if (options->schema) {
+    if (options->json) {
+        ok = fail(error, "list: --json is for check and bench");
+    } else if (options->schema) {
         json_t *schema = schema_make();
         ok = schema && json_dumpf(schema, stdout, SCHEMA_DUMP_FLAGS) == 0 && puts("") >= 0;
         json_decref(schema);

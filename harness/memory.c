@@ -95,6 +95,16 @@ void poison_fill(uint8_t *data, size_t bytes, enum poison poison)
     }
 }
 
+bool still_poison(const struct guarded *buffer, int64_t element, size_t bytes, enum poison poison)
+{
+    size_t offset = (size_t)element * bytes;
+    for (size_t i = offset; i < offset + bytes; i++) {
+        if (buffer->data[i] != poison_byte(i, poison))
+            return false;
+    }
+    return true;
+}
+
 bool is_output(const struct assay_tensor *tensor)
 {
     return tensor->role == ASSAY_OUT_BITS || tensor->role == ASSAY_OUT_REAL;
@@ -138,5 +148,7 @@ bool case_fill(const struct assay_case *item, void *const *pointers, uint64_t va
         return fail(error, "out of memory");
     bool filled = item->op->fill(item->shape, &item->fill, pointers, &random.source);
     random_close(&random);
+    if (filled && item->isolated > 0)
+        item->op->isolate(item->shape, pointers, item->isolated - 1);
     return filled || fail(error, "%s: out of memory", item->key);
 }

@@ -38,6 +38,8 @@ bool guarded_canary_intact(const struct guarded *buffer);
 enum poison { POISON_A, POISON_B };
 void poison_fill(uint8_t *data, size_t bytes, enum poison poison);
 uint8_t poison_byte(size_t offset, enum poison poison);
+/* Whether an element of so many bytes holds nothing else. */
+bool still_poison(const struct guarded *buffer, int64_t element, size_t bytes, enum poison poison);
 
 /* One buffer per tensor, those that `wanted` says. */
 struct tensors {

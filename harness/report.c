@@ -51,10 +51,14 @@ static json_t *case_json(const struct assay_case *item, const struct coverage *c
         for (int64_t i = 0; i < coverage->n_judged; i++)
             json_array_append_new(judged, json_integer(coverage->judged[i]));
     }
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:I, s:{s:I, s:I, s:o}}", "key", item->key,
-                     "name", item->name, "where", item->where, "op", item->op->name, "shape",
-                     shape_json(item), "source", item->source, "seed", (json_int_t)item->seed,
-                     "coverage", "columns", (json_int_t)coverage->columns, "judged_columns",
+    json_t *margins = item->op->margins ? json_array() : json_null();
+    for (int i = 0; i < ASSAY_MARGIN_BINS; i++)
+        json_array_append_new(margins, json_integer(coverage->margins[i]));
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:I, s:o, s:{s:I, s:I, s:o}}", "key",
+                     item->key, "name", item->name, "where", item->where, "op", item->op->name,
+                     "shape", shape_json(item), "source", item->source, "seed",
+                     (json_int_t)item->seed, "margins", margins, "coverage", "columns",
+                     (json_int_t)coverage->columns, "judged_columns",
                      (json_int_t)coverage->n_judged, "which", judged ? judged : json_string("all"));
 }
 
@@ -143,6 +147,10 @@ static json_t *run_json(const struct run *run)
 static int open_beside(const char *path, char **name, struct error *error)
 {
     struct stat status;
+    if (!path[0]) {
+        fail(error, "the report's path is empty");
+        return -1;
+    }
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
         fail(error, "%s: is not a regular file", path);
         return -1;

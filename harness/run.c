@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "harness/shrink.h"
+
+/* Blocks of the inner dimension that are tried one by one. */
+#define MAX_PROBED 64
 
 static size_t count_kernels(const struct run *run, const struct assay_op *op)
 {
@@ -36,10 +40,10 @@ bool run_validate(const struct run *run, struct error *error)
         int64_t bytes = shape_bytes(item->op, item->shape);
         if (bytes < 0 || bytes > run->check.memory_bytes)
             return fail(error,
-                        "%s: its tensors take %.2f GiB, over the memory budget of %.2f GiB "
+                        "%s: its tensors take %lld MiB, over the memory budget of %lld MiB "
                         "(--memory raises it): %s",
-                        item->where, (double)bytes / (1 << 30),
-                        (double)run->check.memory_bytes / (1 << 30), item->key);
+                        item->where, (long long)(bytes >> 20) + 1,
+                        (long long)(run->check.memory_bytes >> 20), item->key);
     }
     return true;
 }
@@ -47,6 +51,8 @@ bool run_validate(const struct run *run, struct error *error)
 static bool note_coverage(struct coverage *coverage, const struct expectation *x,
                           struct error *error)
 {
+    if (x->item->op->margins)
+        x->item->op->margins(x->item->shape, x->inputs[0].pointers, coverage->margins);
     if (x->rows == 0)
         return true;
     coverage->columns = x->item->op->tensors[x->real].columns(x->item->shape);
@@ -90,6 +96,34 @@ static bool still_fails(const struct assay_case *item, void *context, bool *fail
     return checked;
 }
 
+/* Says which blocks of the inner dimension a failing kernel gets wrong, if not all of them. */
+static bool probe_blocks(struct shrinking *shrinking, const struct assay_case *failing,
+                         struct judgement *judgement, struct error *error)
+{
+    struct assay_case item = *failing;
+    int64_t blocks = 0, wrong = 0, last_wrong = 0;
+    if (!item.op->isolate)
+        return true;
+    for (; item.op->isolate(item.shape, NULL, blocks) && blocks < MAX_PROBED; blocks++) {
+        bool fails;
+        item.isolated = blocks + 1;
+        if (!still_fails(&item, shrinking, &fails, error))
+            return false;
+        wrong += fails;
+        last_wrong = fails ? blocks : last_wrong;
+    }
+    size_t used = strlen(judgement->explanation);
+    char *text = judgement->explanation + used;
+    size_t size = sizeof(judgement->explanation) - used;
+    if (wrong == 1 && blocks > 1)
+        snprintf(text, size, "%sOnly k block %lld of %lld is wrong.", used ? " " : "",
+                 (long long)last_wrong, (long long)blocks);
+    else if (wrong > 0 && wrong < blocks)
+        snprintf(text, size, "%s%lld of %lld k blocks are wrong.", used ? " " : "",
+                 (long long)wrong, (long long)blocks);
+    return true;
+}
+
 /* Looks for a smaller failing shape, for a kernel's first failure that returns at all. */
 static bool shrink_result(const struct run *run, struct result *result, struct error *error)
 {
@@ -105,7 +139,10 @@ static bool shrink_result(const struct run *run, struct result *result, struct e
         return false;
     result->smallest = strdup(smallest.items[0].key);
     cases_free(&smallest);
-    return result->smallest || fail(error, "out of memory");
+    if (!result->smallest)
+        return fail(error, "out of memory");
+    return result->verdict != FAIL ||
+           probe_blocks(&shrinking, result->item, &result->judgement, error);
 }
 
 static bool run_case(struct run *run, size_t index, struct error *error)

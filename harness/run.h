@@ -11,8 +11,9 @@
 
 /* Which columns of a case's real output were judged. */
 struct coverage {
-    int64_t columns, n_judged; /* 0 of 0: the case has bits only */
-    int64_t *judged;           /* NULL if all */
+    int64_t columns, n_judged;          /* 0 of 0: the case has bits only */
+    int64_t *judged;                    /* NULL if all */
+    int64_t margins[ASSAY_MARGIN_BINS]; /* how close the op's choices were; see ref/op.h */
 };
 
 struct run {

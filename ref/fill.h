@@ -8,8 +8,10 @@
  * model  Weights: draws from a pool of super-blocks that the reference quantizer made of Gaussian
  *        and heavy-tailed rows. Activations: Gaussian with channels 20 times larger.
  * edge   Weights: all classes of f16 for d and dmin, saturated and single-nibble blocks, a
- *        non-finite d or dmin in a few rows. Activations: zeros of both signs, subnormals, +-65504
- *        to 1e30, one-hot rows; NaN and infinity in a few rows if there are at least two.
+ *        non-finite d or dmin in one row of 16. Activations: zeros of both signs, subnormals,
+ *        +-65504 to 1e30, one-hot blocks; NaN or infinity in three rows of 16, not in an only row.
+ *        16 rows have every kind of block, and every kind of block has a row of W that is zero
+ *        elsewhere if there are enough.
  */
 #ifndef ASSAY_REF_FILL_H
 #define ASSAY_REF_FILL_H
@@ -20,6 +22,13 @@
 /* w: rows x k/256 blocks. False: out of memory. */
 bool fill_q4_K(enum assay_fill_kind kind, int64_t rows, int64_t k, struct block_q4_K *w,
                struct assay_random *random);
+
+/* Edge weights of a run of blocks, whose coverage is no matter of luck:
+ *   1 block      has weights that are not all zero
+ *   512 blocks   each nibble was the only one that is not 0, as 1 and as 8
+ *   4096 blocks  each pair of scale and min was in each of the 8 sub-blocks
+ *   65536        each f16 was d and was dmin; the finite ones beside a finite one */
+void fill_q4_K_covering(int64_t blocks, struct block_q4_K *w, struct assay_random *random);
 
 /* x: rows x k f32. */
 void fill_activations(enum assay_fill_kind kind, int64_t rows, int64_t k, float *x,

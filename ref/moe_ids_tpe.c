@@ -2,6 +2,7 @@
 #include "ref/moe_ids_tpe.h"
 
 #include "ref/fill.h"
+#include "ref/op_parts.h"
 
 void moe_lists(const int32_t *selected, int64_t pairs, int64_t experts, int64_t stride,
                int32_t *tpe, int32_t *ids)
@@ -139,6 +140,146 @@ static struct assay_cost cost(const void *shape, void *const *t)
     return (struct assay_cost){0, 4.0 * (double)pairs, 4.0 * (double)(valid + s->experts + 6)};
 }
 
+typedef struct moe_ids_tpe_shape shape_t;
+
+static struct moe_ids_tpe_args args_of(void *const *t)
+{
+    return (struct moe_ids_tpe_args){t[0], t[1], t[2], t[3]};
+}
+
+static bool is_valid(const shape_t *s, int32_t id)
+{
+    return id >= 0 && id < s->experts;
+}
+
+static bool reshape_same(const void *shape, const struct assay_fill *how, void *other)
+{
+    (void)how;
+    *(shape_t *)other = *(const shape_t *)shape;
+    return true;
+}
+
+static void derive_same(const void *shape, void *const *t, const void *other_shape,
+                        void *const *other)
+{
+    (void)other_shape;
+    assay_copy_inputs(&moe_ids_tpe_op, shape, t, other);
+}
+
+/* The first expert whose tpe is not the number of pairs that selected it. */
+static int64_t miscounted(const shape_t *s, const struct moe_ids_tpe_args *a)
+{
+    for (int64_t e = 0; e < s->experts; e++) {
+        int64_t count = 0;
+        for (int64_t pair = 0; pair < count_selected(s); pair++)
+            count += a->selected[pair] == e;
+        if (count != a->tpe[e])
+            return e;
+    }
+    return -1;
+}
+
+static int64_t broken_sum(const void *shape, void *const *t, const void *other_shape,
+                          void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)other_shape, (void)other, (void)numerics;
+    const shape_t *s = shape;
+    struct moe_ids_tpe_args a = args_of(t);
+    int64_t difference = 0;
+    *tensor = 1;
+    for (int64_t pair = 0; pair < count_selected(s); pair++)
+        difference += is_valid(s, a.selected[pair]);
+    for (int64_t e = 0; e < s->experts; e++)
+        difference -= a.tpe[e];
+    return difference == 0 ? -1 : miscounted(s, &a);
+}
+
+static int64_t broken_list(const void *shape, void *const *t, const void *other_shape,
+                           void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)other_shape, (void)other, (void)numerics;
+    const shape_t *s = shape;
+    struct moe_ids_tpe_args a = args_of(t);
+    for (int64_t e = 0; e < s->experts; e++) {
+        *tensor = 1;
+        if (a.tpe[e] < 0 || a.tpe[e] > s->stride)
+            return e;
+        *tensor = 2;
+        for (int64_t i = e * s->stride; i < e * s->stride + a.tpe[e]; i++) {
+            bool ascends = i == e * s->stride || a.ids[i] > a.ids[i - 1];
+            if (!ascends || a.ids[i] < 0 || a.ids[i] >= count_selected(s) ||
+                a.selected[a.ids[i]] != e)
+                return i;
+        }
+    }
+    return -1;
+}
+
+static bool reshape_relabelled(const void *shape, const struct assay_fill *how, void *other)
+{
+    return reshape_same(shape, how, other) && ((const shape_t *)shape)->experts > 1;
+}
+
+/* Expert e becomes e + 1. */
+static void derive_relabelled(const void *shape, void *const *t, const void *other_shape,
+                              void *const *other)
+{
+    (void)other_shape;
+    const shape_t *s = shape;
+    const int32_t *selected = t[0];
+    int32_t *relabelled = other[0];
+    for (int64_t pair = 0; pair < count_selected(s); pair++) {
+        int32_t id = selected[pair];
+        relabelled[pair] = is_valid(s, id) ? (int32_t)((id + (int64_t)1) % s->experts) : id;
+    }
+}
+
+static int64_t broken_relabelled(const void *shape, void *const *t, const void *other_shape,
+                                 void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)other_shape, (void)numerics;
+    const shape_t *s = shape;
+    struct moe_ids_tpe_args a = args_of(t), b = args_of(other);
+    for (int64_t e = 0; e < s->experts; e++) {
+        int64_t label = (e + 1) % s->experts;
+        *tensor = 1;
+        if (a.tpe[e] != b.tpe[label] || a.tpe[e] < 0 || a.tpe[e] > s->stride)
+            return e;
+        *tensor = 2;
+        for (int64_t i = 0; i < a.tpe[e]; i++) {
+            if (a.ids[e * s->stride + i] != b.ids[label * s->stride + i])
+                return e * s->stride + i;
+        }
+    }
+    *tensor = 3;
+    for (int64_t i = 0; i < count_grids(s); i++) {
+        if (a.grids[i] != b.grids[i])
+            return i;
+    }
+    return -1;
+}
+
+static const struct assay_property properties[] = {
+    {"the sum of tpe is the number of valid pairs", reshape_same, derive_same, broken_sum},
+    {"every id in a list is selected by that expert and lists ascend", reshape_same, derive_same,
+     broken_list},
+    {"relabelled experts give relabelled lists", reshape_relabelled, derive_relabelled,
+     broken_relabelled},
+};
+
+static size_t locate(const void *shape, void *const *t, size_t tensor, int64_t row, int64_t column,
+                     struct assay_coordinate *at)
+{
+    (void)shape, (void)t;
+    if (tensor == 1) {
+        at[0] = (struct assay_coordinate){"expert", column};
+        return 1;
+    }
+    at[0] = (struct assay_coordinate){tensor == 2 ? "expert" : "grid", row};
+    at[1] = (struct assay_coordinate){tensor == 2 ? "position in list" : "component", column};
+    return 2;
+}
+
 const struct assay_op moe_ids_tpe_op = {
     .name = "moe_ids_tpe",
     .n_dims = sizeof(dims) / sizeof(*dims),
@@ -151,5 +292,10 @@ const struct assay_op moe_ids_tpe_op = {
     .fill = fill,
     .inner = inner,
     .cost = cost,
+    .n_properties = sizeof(properties) / sizeof(*properties),
+    .properties = properties,
+    .batch_dim = offsetof(shape_t, tokens) / sizeof(int64_t),
+    .any_mxcsr = true,
+    .locate = locate,
     .reference = &moe_ids_tpe_ref,
 };

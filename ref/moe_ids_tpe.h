@@ -9,7 +9,7 @@
  *
  * Shapes    selected [tokens, top_k] i32; tpe [experts] i32; ids [experts, stride] i32;
  *           grids [2, 3] u32. stride >= tokens*top_k, by default equal; tokens*top_k < 2^31.
- * Numerics  bits.
+ * Numerics  bits; integers only.
  * Memory    All aligned to 4 bytes; outputs overlap nothing. Entries of ids at i >= tpe[e] are not
  *           written. tpe and grids are written whole.
  * Errors    An illegal shape is refused before any output is written. Ids < 0 or >= experts are

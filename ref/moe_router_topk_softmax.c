@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "ref/moe_router_topk_softmax.h"
 
+#include <fenv.h>
 #include <math.h>
 #include <string.h>
 
-#include "ref/fill.h"
+#include "ref/op_parts.h"
 
 typedef struct moe_router_topk_softmax_shape shape_t;
 
@@ -60,6 +61,22 @@ static double selected_scale(const shape_t *s, struct softmax row, const float *
     return s->norm ? 1 / fmax(sum, (double)MOE_ROUTER_MIN_SUM) : 1;
 }
 
+static void route(const shape_t *s, const float *logits, int32_t *ids, float *weights)
+{
+    struct softmax row = softmax_of(logits, s->experts);
+    if (row.sum == 0) {
+        for (int64_t slot = 0; slot < s->top_k; slot++) {
+            ids[slot] = -1;
+            weights[slot] = 0;
+        }
+        return;
+    }
+    rank_experts(logits, s->experts, s->top_k, ids);
+    double scale = selected_scale(s, row, logits, ids);
+    for (int64_t slot = 0; slot < s->top_k; slot++)
+        weights[slot] = (float)(probability(row, logits[ids[slot]]) * scale);
+}
+
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
                        int threads)
 {
@@ -69,23 +86,13 @@ static const char *run(const void *shape, const void *args, const void *prepared
     const char *illegal = assay_illegal(&moe_router_topk_softmax_op, shape, NULL);
     if (illegal)
         return illegal;
-    for (int64_t token = 0; token < s->tokens; token++) {
-        const float *logits = &a->logits[token * s->experts];
-        int32_t *ids = &a->ids[token * s->top_k];
-        float *weights = &a->weights[token * s->top_k];
-        struct softmax row = softmax_of(logits, s->experts);
-        if (row.sum == 0) {
-            for (int64_t slot = 0; slot < s->top_k; slot++) {
-                ids[slot] = -1;
-                weights[slot] = 0;
-            }
-            continue;
-        }
-        rank_experts(logits, s->experts, s->top_k, ids);
-        double scale = selected_scale(s, row, logits, ids);
-        for (int64_t slot = 0; slot < s->top_k; slot++)
-            weights[slot] = (float)(probability(row, logits[ids[slot]]) * scale);
-    }
+    fenv_t saved;
+    fegetenv(&saved);
+    fesetenv(FE_DFL_ENV); /* subnormals count, whatever the caller's mode */
+    for (int64_t token = 0; token < s->tokens; token++)
+        route(s, &a->logits[token * s->experts], &a->ids[token * s->top_k],
+              &a->weights[token * s->top_k]);
+    fesetenv(&saved);
     return NULL;
 }
 
@@ -152,74 +159,6 @@ static bool exact(const void *shape)
 {
     const shape_t *s = shape;
     return !s->norm || (s->top_k & (s->top_k - 1)) == 0;
-}
-
-static void exact_row(int64_t experts, float *logits, struct assay_random *random)
-{
-    int64_t finite = 1;
-    while (finite * 2 <= experts && assay_below(random, 8) != 0)
-        finite *= 2;
-    float level = (float)(assay_below(random, 41) - 20);
-    for (int64_t e = 0; e < experts; e++)
-        logits[e] = -INFINITY;
-    while (finite > 0) {
-        int64_t e = assay_below(random, experts);
-        while (logits[e] == level)
-            e = (e + 1) % experts;
-        logits[e] = level;
-        finite--;
-    }
-}
-
-static void edge_row(int64_t kind, int64_t experts, float *logits, struct assay_random *random)
-{
-    int64_t spot = assay_below(random, experts);
-    for (int64_t e = 0; e < experts; e++) {
-        double g = random->gaussian(random);
-        switch (kind) {
-        case 0: logits[e] = (float)(rint(2 * g) / 4); break; /* ties everywhere */
-        case 1: logits[e] = 1; break;                        /* one great tie */
-        case 2: logits[e] = nextafterf(1, g < 0 ? 0 : 2); break;
-        case 3: logits[e] = (float)(-80 - 10 * fabs(g)); break;
-        case 4: logits[e] = g < 0.5 ? -INFINITY : (float)g; break;
-        case 5: logits[e] = (float)(g * 1e30); break;
-        case 6: logits[e] = (float)(1e4 + g); break;
-        case 7: logits[e] = g < 0 ? -0.0f : 0.0f; break;
-        default: logits[e] = (float)g; break;
-        }
-    }
-    switch (kind) {
-    case 3: logits[spot] = 0; break; /* the others' p is subnormal */
-    case 4: logits[spot] = 0; break;
-    case 8: logits[0] = NAN; break;
-    case 9: logits[experts - 1] = INFINITY; break;
-    case 10: logits[experts - 1] = NAN; break;
-    case 11: logits[spot] = INFINITY; break;
-    case 12:
-        for (int64_t e = 0; e < experts; e++)
-            logits[e] = -INFINITY;
-        break;
-    default: break;
-    }
-}
-
-static bool fill(const void *shape, const struct assay_fill *how, void *const *t,
-                 struct assay_random *random)
-{
-    const shape_t *s = shape;
-    float *logits = t[0];
-    random->start(random, "logits");
-    for (int64_t token = 0; token < s->tokens; token++, logits += s->experts) {
-        if (how->kind == ASSAY_FILL_EXACT) {
-            exact_row(s->experts, logits, random);
-        } else if (how->kind == ASSAY_FILL_EDGE) {
-            edge_row(token % 13, s->experts, logits, random);
-        } else {
-            for (int64_t e = 0; e < s->experts; e++)
-                logits[e] = (float)(2 * random->gaussian(random));
-        }
-    }
-    return true;
 }
 
 /* p of distinct logits may come in either order if they lie this close. */
@@ -322,6 +261,90 @@ static struct assay_cost cost(const void *shape, void *const *t)
     return (struct assay_cost){5 * logits, 4 * logits, 8 * (double)(s->tokens * s->top_k)};
 }
 
+/* The first element of a row of the outputs in which two calls differ, or -1. */
+static int64_t row_differs(const shape_t *s, void *const *t, int64_t row, void *const *other,
+                           int64_t other_row, size_t *tensor)
+{
+    int64_t k = s->top_k, first = row * k, second = other_row * k;
+    *tensor = 1;
+    for (int64_t slot = 0; slot < k; slot++) {
+        if (((const int32_t *)t[1])[first + slot] != ((const int32_t *)other[1])[second + slot])
+            return first + slot;
+    }
+    *tensor = 2;
+    int64_t slot =
+        assay_first_unequal((const float *)t[2] + first, (const float *)other[2] + second, k, 1);
+    return slot < 0 ? -1 : first + slot;
+}
+
+/* "a row alone": the last one. */
+
+static bool reshape_alone(const void *shape, const struct assay_fill *how, void *other)
+{
+    (void)how;
+    *(shape_t *)other = *(const shape_t *)shape;
+    ((shape_t *)other)->tokens = 1;
+    return ((const shape_t *)shape)->tokens > 1;
+}
+
+static void derive_alone(const void *shape, void *const *t, const void *other_shape,
+                         void *const *other)
+{
+    (void)other_shape;
+    const shape_t *s = shape;
+    memcpy(other[0], (const float *)t[0] + (s->tokens - 1) * s->experts,
+           (size_t)s->experts * sizeof(float));
+}
+
+static int64_t broken_alone(const void *shape, void *const *t, const void *other_shape,
+                            void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)other_shape, (void)numerics;
+    return row_differs(shape, t, ((const shape_t *)shape)->tokens - 1, other, 0, tensor);
+}
+
+static bool reshape_reversed(const void *shape, const struct assay_fill *how, void *other)
+{
+    (void)how;
+    *(shape_t *)other = *(const shape_t *)shape;
+    return ((const shape_t *)shape)->tokens > 1;
+}
+
+static void derive_reversed(const void *shape, void *const *t, const void *other_shape,
+                            void *const *other)
+{
+    (void)other_shape;
+    const shape_t *s = shape;
+    for (int64_t row = 0; row < s->tokens; row++)
+        memcpy((float *)other[0] + (s->tokens - 1 - row) * s->experts,
+               (const float *)t[0] + row * s->experts, (size_t)s->experts * sizeof(float));
+}
+
+static int64_t broken_reversed(const void *shape, void *const *t, const void *other_shape,
+                               void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)other_shape, (void)numerics;
+    const shape_t *s = shape;
+    int64_t first = -1;
+    for (int64_t row = 0; row < s->tokens && first < 0; row++)
+        first = row_differs(s, t, row, other, s->tokens - 1 - row, tensor);
+    return first;
+}
+
+static const struct assay_property properties[] = {
+    {"a row alone gives the same bits as in the batch", reshape_alone, derive_alone, broken_alone},
+    {"permuting the rows permutes the outputs", reshape_reversed, derive_reversed, broken_reversed},
+};
+
+static size_t locate(const void *shape, void *const *t, size_t tensor, int64_t row, int64_t column,
+                     struct assay_coordinate *at)
+{
+    (void)shape, (void)t, (void)tensor;
+    at[0] = (struct assay_coordinate){"token", row};
+    at[1] = (struct assay_coordinate){"slot", column};
+    return 2;
+}
+
 const struct assay_op moe_router_topk_softmax_op = {
     .name = "moe_router_topk_softmax",
     .n_dims = sizeof(dims) / sizeof(*dims),
@@ -331,10 +354,15 @@ const struct assay_op moe_router_topk_softmax_op = {
     .defaults = defaults,
     .illegal = illegal,
     .exact = exact,
-    .fill = fill,
+    .fill = moe_router_topk_softmax_fill,
     .inner = inner,
     .oracle = oracle,
     .reconcile = reconcile,
     .cost = cost,
+    .n_properties = sizeof(properties) / sizeof(*properties),
+    .properties = properties,
+    .batch_dim = offsetof(shape_t, tokens) / sizeof(int64_t),
+    .any_mxcsr = true,
+    .locate = locate,
     .reference = &moe_router_topk_softmax_ref,
 };

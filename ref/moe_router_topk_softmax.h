@@ -10,12 +10,14 @@
  *           1 <= top_k <= experts; norm 0 or 1.
  * Numerics  f32. Experts rank by logit, as exact arithmetic would rank their p; distinct logits
  *           whose p differ by at most MOE_ROUTER_TIE_ULP f32 ULPs may come in either order (the
- *           tie band). Weights below the smallest normal f32 are not flushed, whatever MXCSR says.
+ *           tie band). Subnormal logits and weights are not flushed: MXCSR's flush bits do not
+ *           matter.
  * -Inf      among finite logits: p = 0, picked last, by index.
  * Invalid   A row with a NaN or +Inf, or without a finite logit: its ids are -1, its weights +0.
  * Memory    All aligned to 4 bytes; outputs overlap nothing and are written whole.
  * Errors    An illegal shape is refused before any output is written.
- * Threads   The outputs do not depend on their number, a row's not on the other rows.
+ * Threads   The outputs do not depend on their number, a row's neither on the other rows nor on
+ *           its place among them.
  * Cost      counted as 5 flop a logit; 4 bytes a logit read, 8 a selected expert written.
  * Source    router_topk_softmax of ferrum-kernels and moeflux, whose top_k stops at 32 and whose
  *           invalid rows write outside their buffers.

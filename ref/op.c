@@ -5,6 +5,7 @@
 
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
+#include "ref/op_parts.h"
 #include "ref/q4_K_dequant.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
@@ -68,4 +69,25 @@ int64_t assay_add(int64_t a, int64_t b)
     if (a < 0 || b < 0 || __builtin_add_overflow(a, b, &sum))
         return -1;
     return sum;
+}
+
+int64_t assay_first_unequal(const float *first, const float *other, int64_t count, float factor)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (!assay_same_f32(first[i] * factor, other[i]))
+            return i;
+    }
+    return -1;
+}
+
+void assay_copy_inputs(const struct assay_op *op, const void *shape, void *const *tensors,
+                       void *const *other)
+{
+    for (size_t i = 0; i < op->n_tensors; i++) {
+        const struct assay_tensor *tensor = &op->tensors[i];
+        bool input = tensor->role == ASSAY_INPUT || tensor->role == ASSAY_WEIGHTS;
+        if (input && tensors[i] && other[i])
+            memcpy(other[i], tensors[i],
+                   (size_t)tensor->count(shape) * assay_dtype_bytes(tensor->dtype));
+    }
 }

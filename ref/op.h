@@ -130,7 +130,7 @@ struct assay_coordinate {
     int64_t value;
 };
 
-enum { ASSAY_MAX_COORDINATES = 6 };
+enum { ASSAY_MAX_COORDINATES = 6, ASSAY_MARGIN_BINS = 8 };
 
 struct assay_op {
     const char *name;
@@ -179,6 +179,13 @@ struct assay_op {
     size_t batch_dim;
     /* The outputs' bits do not depend on MXCSR's flush bits at entry. */
     bool any_mxcsr;
+    /* Zeroes the activations outside block `part` of the inner dimension, to find which blocks a
+     * kernel gets wrong; returns false if there is no such block. With tensors NULL it only
+     * says so. NULL: the op has no such blocks. */
+    bool (*isolate)(const void *shape, void *const *tensors, int64_t part);
+    /* Counts how far apart in f32 ULPs the neighbours lie among which the op chooses, by powers of
+     * 16: histogram[0] equal, [1] below 1, [2] below 16, ... NULL: it makes no choice. */
+    void (*margins)(const void *shape, void *const *tensors, int64_t histogram[ASSAY_MARGIN_BINS]);
     /* The coordinates of an output element, at most ASSAY_MAX_COORDINATES; returns how many. */
     size_t (*locate)(const void *shape, void *const *tensors, size_t tensor, int64_t row,
                      int64_t column, struct assay_coordinate *at);

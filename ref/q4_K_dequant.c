@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "ref/q4_K_dequant.h"
 
+#include <string.h>
+
 #include "ref/fill.h"
+#include "ref/op_parts.h"
 #include "ref/q4_K.h"
 
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
@@ -65,8 +68,12 @@ static bool fill(const void *shape, const struct assay_fill *how, void *const *t
         return true;
     fill_prefix(w, s->w_offset);
     random->start(random, "w");
-    return fill_q4_K(how->kind, s->n / Q4_K_BLOCK, Q4_K_BLOCK,
-                     (struct block_q4_K *)(w + s->w_offset), random);
+    int64_t n_blocks = s->n / Q4_K_BLOCK;
+    struct block_q4_K *blocks = (struct block_q4_K *)(w + s->w_offset);
+    if (how->kind != ASSAY_FILL_EDGE)
+        return fill_q4_K(how->kind, n_blocks, Q4_K_BLOCK, blocks, random);
+    fill_q4_K_covering(n_blocks, blocks, random);
+    return true;
 }
 
 static int64_t inner(const void *shape)
@@ -82,6 +89,47 @@ static struct assay_cost cost(const void *shape, void *const *t)
     return (struct assay_cost){2 * n, n / Q4_K_BLOCK * Q4_K_BLOCK_BYTES, 4 * n};
 }
 
+/* "a block alone": the last one. */
+
+static bool reshape_alone(const void *shape, const struct assay_fill *how, void *other)
+{
+    (void)how;
+    const struct q4_K_dequant_shape *s = shape;
+    *(struct q4_K_dequant_shape *)other = (struct q4_K_dequant_shape){Q4_K_BLOCK, 0};
+    return s->n > Q4_K_BLOCK || s->w_offset > 0;
+}
+
+static void derive_alone(const void *shape, void *const *t, const void *other_shape,
+                         void *const *other)
+{
+    (void)other_shape;
+    memcpy(other[0], (const uint8_t *)t[0] + count_w(shape) - Q4_K_BLOCK_BYTES, Q4_K_BLOCK_BYTES);
+}
+
+static int64_t broken_alone(const void *shape, void *const *t, const void *other_shape,
+                            void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)other_shape, (void)numerics;
+    *tensor = 1;
+    int64_t start = count_y(shape) - Q4_K_BLOCK;
+    int64_t i = assay_first_unequal((const float *)t[1] + start, other[1], Q4_K_BLOCK, 1);
+    return i < 0 ? -1 : start + i;
+}
+
+static const struct assay_property properties[] = {
+    {"a block alone gives the same bits as in the run", reshape_alone, derive_alone, broken_alone},
+};
+
+static size_t locate(const void *shape, void *const *t, size_t tensor, int64_t row, int64_t column,
+                     struct assay_coordinate *at)
+{
+    (void)shape, (void)t, (void)tensor, (void)row;
+    at[0] = (struct assay_coordinate){"block", column / Q4_K_BLOCK};
+    at[1] = (struct assay_coordinate){"sub-block", column / Q4_K_SUB_BLOCK % Q4_K_SUB_BLOCKS};
+    at[2] = (struct assay_coordinate){"element of the block", column % Q4_K_BLOCK};
+    return 3;
+}
+
 const struct assay_op q4_K_dequant_op = {
     .name = "q4_K_dequant",
     .n_dims = sizeof(dims) / sizeof(*dims),
@@ -92,5 +140,9 @@ const struct assay_op q4_K_dequant_op = {
     .fill = fill,
     .inner = inner,
     .cost = cost,
+    .n_properties = sizeof(properties) / sizeof(*properties),
+    .properties = properties,
+    .any_mxcsr = true,
+    .locate = locate,
     .reference = &q4_K_dequant_ref,
 };

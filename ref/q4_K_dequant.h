@@ -5,7 +5,8 @@
  * Shapes    w [n/256] block_q4_K at byte w_offset; y [n] f32. n a positive multiple of 256;
  *           w_offset even.
  * Numerics  bits: those of the formula in ref/q4_K.h, zero's sign included; where the formula gives
- *           NaN, any NaN. d and dmin may be infinite or NaN.
+ *           NaN, any NaN. d and dmin may be infinite or NaN. No subnormal f32 occurs, so MXCSR's
+ *           flush bits do not matter. A weight does not depend on the other blocks.
  * Memory    w aligned to 2 bytes, y to 4; no overlap. Every element of y is written.
  * Errors    An illegal shape is refused before any output is written.
  * Threads   y does not depend on their number.

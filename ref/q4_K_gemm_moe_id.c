@@ -6,6 +6,7 @@
 
 #include "ref/fill.h"
 #include "ref/moe_ids_tpe.h"
+#include "ref/op_parts.h"
 #include "ref/q4_K_dot.h"
 
 typedef struct q4_K_gemm_moe_id_shape shape_t;
@@ -336,5 +337,9 @@ const struct assay_op q4_K_gemm_moe_id_op = {
     .oracle = oracle,
     .twin = twin,
     .cost = cost,
+    .n_properties = Q4_K_GEMM_MOE_ID_PROPERTIES,
+    .properties = q4_K_gemm_moe_id_properties,
+    .batch_dim = offsetof(shape_t, tokens) / sizeof(int64_t),
+    .locate = q4_K_gemm_moe_id_locate,
     .reference = &q4_K_gemm_moe_id_ref,
 };

@@ -15,12 +15,15 @@
  *           grid = (pair tiles of 32, row tiles of 64, experts) as moe_ids_tpe writes it. The
  *           results have equal bits.
  * Numerics  f32, i8 (twin: q4_K_add_i8). Weights and activations that are not finite make the
- *           outputs that they enter NaN or infinite, and no others.
+ *           outputs that they enter NaN or infinite, and no others. Where nothing over- or
+ *           underflows, 8 times the activations give exactly 8 times the outputs.
  * Memory    w aligned to 2 bytes, the others to 4. dst overlaps nothing. Not read: ids at
  *           i >= tpe[e], weights of experts with tpe 0, bytes of `w` before w_offset. Not written:
  *           rows of dst whose pair is in no list. No pair is in two lists.
  * Errors    An illegal shape is refused before any output is written.
- * Threads   dst does not depend on their number, nor on the order within a list.
+ * Threads   dst does not depend on their number. A pair's row of dst depends on its own expert's
+ *           weights and its own source row alone: not on the other pairs, the order within a list
+ *           or how experts are numbered.
  * Cost      2*m*k flop a pair; weights of experts with tpe > 0, source rows of pairs and lists
  *           read; 4*m bytes a pair written.
  * Source    gemm_moe_id of ferrum-kernels and moeflux, llama.cpp's mul_mat_id.

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ref/fill.h"
+#include "ref/op_parts.h"
 #include "ref/q4_K_dot.h"
 
 static const struct block_q4_K *row_of(const struct q4_K_gemv_shape *s, const uint8_t *w, int64_t r)
@@ -177,6 +178,68 @@ static struct assay_cost cost(const void *shape, void *const *t)
     return (struct assay_cost){2 * n * k, n * k / Q4_K_BLOCK * Q4_K_BLOCK_BYTES + 4 * k, 4 * n};
 }
 
+/* The properties say nothing of edge values, which may overflow, underflow or not be finite. */
+static bool reshape_tame(const void *shape, const struct assay_fill *how, void *other)
+{
+    *(struct q4_K_gemv_shape *)other = *(const struct q4_K_gemv_shape *)shape;
+    return how->kind != ASSAY_FILL_EDGE;
+}
+
+static void derive_scaled(const void *shape, void *const *t, const void *other_shape,
+                          void *const *other)
+{
+    (void)other_shape;
+    float *x = other[1];
+    assay_copy_inputs(&q4_K_gemv_op, shape, t, other);
+    for (int64_t i = 0; i < count_x(shape); i++)
+        x[i] *= 8;
+}
+
+static int64_t broken_scaled(const void *shape, void *const *t, const void *other_shape,
+                             void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)other_shape, (void)numerics;
+    *tensor = 2;
+    return assay_first_unequal(t[2], other[2], count_y(shape), 8);
+}
+
+static void derive_zero(const void *shape, void *const *t, const void *other_shape,
+                        void *const *other)
+{
+    (void)other_shape;
+    float *x = other[1];
+    assay_copy_inputs(&q4_K_gemv_op, shape, t, other);
+    for (int64_t i = 0; i < count_x(shape); i++)
+        x[i] = i % 2 ? -0.0f : 0.0f;
+}
+
+static int64_t broken_zero(const void *shape, void *const *t, const void *other_shape,
+                           void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)t, (void)other_shape, (void)numerics;
+    const float *y = other[2];
+    *tensor = 2;
+    for (int64_t i = 0; i < count_y(shape); i++) {
+        if (!(y[i] == 0))
+            return i;
+    }
+    return -1;
+}
+
+static const struct assay_property properties[] = {
+    {"scaling the activations by 8 scales the outputs by 8", reshape_tame, derive_scaled,
+     broken_scaled},
+    {"zero activations give zero outputs", reshape_tame, derive_zero, broken_zero},
+};
+
+static size_t locate(const void *shape, void *const *t, size_t tensor, int64_t row, int64_t column,
+                     struct assay_coordinate *at)
+{
+    (void)shape, (void)t, (void)tensor, (void)row;
+    at[0] = (struct assay_coordinate){"row", column};
+    return 1;
+}
+
 const struct assay_op q4_K_gemv_op = {
     .name = "q4_K_gemv",
     .n_dims = sizeof(dims) / sizeof(*dims),
@@ -190,5 +253,8 @@ const struct assay_op q4_K_gemv_op = {
     .oracle = oracle,
     .twin = twin,
     .cost = cost,
+    .n_properties = sizeof(properties) / sizeof(*properties),
+    .properties = properties,
+    .locate = locate,
     .reference = &q4_K_gemv_ref,
 };

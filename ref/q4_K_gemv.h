@@ -5,7 +5,8 @@
  * Shapes    W [n, k/256] block_q4_K at byte w_offset of `w`; x [k] f32; y [n] f32. n >= 1;
  *           k a positive multiple of 256; w_offset even.
  * Numerics  f32, i8 (twin: q4_K_add_i8). A weight or activation that is not finite makes the
- *           outputs that it enters NaN or infinite, and no others.
+ *           outputs that it enters NaN or infinite, and no others. Where nothing over- or
+ *           underflows, 8 times the activations give exactly 8 times the outputs.
  * Memory    w aligned to 2 bytes, x and y to 4. y overlaps nothing. Bytes of `w` before w_offset
  *           are not read. Every element of y is written.
  * Errors    An illegal shape is refused before any output is written.

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ref/fill.h"
+#include "ref/op_parts.h"
 
 #define LEVELS 15 /* largest nibble */
 #define STEPS  20
@@ -181,12 +181,12 @@ static const struct assay_tensor tensors[] = {
     {"blocks", ASSAY_DTYPE_U8, ASSAY_OUT_BITS, 2, count_blocks, block_bytes},
 };
 
-/* edge: zeros, constants, one sign, an outlier, tiny and huge values. */
+/* edge: zeros, constants, one sign, an outlier, tiny and huge values; 28 blocks have them all. */
 static void edge_weights(int64_t block, float *x, struct assay_random *random)
 {
     static const float magnitudes[] = {0.02f, 0, 1e-38f, 1e-30f, 1, 1e6f, 1e7f};
     float magnitude = magnitudes[block % 7];
-    int64_t shape = assay_below(random, 4);
+    int64_t shape = (block + 3) % 4;
     int64_t outlier = assay_below(random, Q4_K_BLOCK);
     for (int64_t i = 0; i < Q4_K_BLOCK; i++) {
         float g = (float)random->gaussian(random);
@@ -227,6 +227,49 @@ static struct assay_cost cost(const void *shape, void *const *t)
     return (struct assay_cost){(STEPS + 1) * 10 * n, 4 * n, n / Q4_K_BLOCK * Q4_K_BLOCK_BYTES};
 }
 
+/* "a block alone": the last one. */
+
+static bool reshape_alone(const void *shape, const struct assay_fill *how, void *other)
+{
+    (void)how;
+    *(struct q4_K_quantize_shape *)other = (struct q4_K_quantize_shape){Q4_K_BLOCK};
+    return count_x(shape) > Q4_K_BLOCK;
+}
+
+static void derive_alone(const void *shape, void *const *t, const void *other_shape,
+                         void *const *other)
+{
+    (void)other_shape;
+    memcpy(other[0], (const float *)t[0] + count_x(shape) - Q4_K_BLOCK, Q4_K_BLOCK * sizeof(float));
+}
+
+static int64_t broken_alone(const void *shape, void *const *t, const void *other_shape,
+                            void *const *other, enum assay_numerics numerics, size_t *tensor)
+{
+    (void)other_shape, (void)numerics;
+    *tensor = 1;
+    int64_t start = count_blocks(shape) - Q4_K_BLOCK_BYTES;
+    const uint8_t *first = (const uint8_t *)t[1] + start, *alone = other[1];
+    for (int64_t i = 0; i < Q4_K_BLOCK_BYTES; i++) {
+        if (first[i] != alone[i])
+            return start + i;
+    }
+    return -1;
+}
+
+static const struct assay_property properties[] = {
+    {"a block alone gives the same bytes as in the run", reshape_alone, derive_alone, broken_alone},
+};
+
+static size_t locate(const void *shape, void *const *t, size_t tensor, int64_t row, int64_t column,
+                     struct assay_coordinate *at)
+{
+    (void)shape, (void)t, (void)tensor;
+    at[0] = (struct assay_coordinate){"block", row};
+    at[1] = (struct assay_coordinate){"byte of the block", column};
+    return 2;
+}
+
 const struct assay_op q4_K_quantize_op = {
     .name = "q4_K_quantize",
     .n_dims = sizeof(dims) / sizeof(*dims),
@@ -236,5 +279,8 @@ const struct assay_op q4_K_quantize_op = {
     .fill = fill,
     .inner = inner,
     .cost = cost,
+    .n_properties = sizeof(properties) / sizeof(*properties),
+    .properties = properties,
+    .locate = locate,
     .reference = &q4_K_quantize_ref,
 };

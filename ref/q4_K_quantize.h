@@ -10,7 +10,8 @@
  * for the stored values; where d*sc is 0, the first fit's nibbles stay.
  *
  * Shapes    x [n] f32; blocks [n/256] block_q4_K. n a positive multiple of 256.
- * Numerics  bits.
+ * Numerics  bits, where MXCSR's flush bits are clear: subnormal f32 may occur and count. A block
+ *           does not depend on the others.
  * Memory    x aligned to 4 bytes, blocks to 2; no overlap. Every byte of blocks is written.
  * Errors    An illegal shape, or a NaN or infinity in x, is refused before any output is written.
  * Threads   The blocks do not depend on their number.

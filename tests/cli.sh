@@ -183,8 +183,8 @@ for when in auto never; do
     passes check "$quantize" --color $when
     is '! grep -q "$(printf "\\033")" "$tmp/out"' "$what"
 done
-# A kernel that fails: here by a time limit that none can keep.
-run check cases/smoke/q4_K_gemm_moe_id.json -k '/ref$' -c 'k=2048|tokens=65' --timeout 0.0000001
+# A kernel that fails: here by a time limit that it cannot keep.
+run replay 'q4_K_gemv n=4096 k=8192 fill=model' -k '/ref$' --timeout 0.001
 is 'test $status -eq 1' "$what"
 is 'test ! -s "$tmp/err"' "$what"
 says TIMEOUT
@@ -212,6 +212,7 @@ refuses 'key: unknown token' replay "$key fast"
 # ---- reports that cannot be written ----
 refuses "$tmp/none/report.json: cannot write" check "$quantize" --json "$tmp/none/report.json"
 is 'test ! -e "$tmp/none"' "$what"
+is 'test ! -s "$tmp/out"' "$what: before anything is run"
 mkdir "$tmp/reports/directory.json"
 refuses 'is not a regular file' check "$quantize" --json "$tmp/reports/directory.json"
 is 'test -z "$(ls -A "$tmp/reports/directory.json")"' "$what"

@@ -390,6 +390,60 @@ static void test_gemv_i8(void)
     check_gemv(ASSAY_I8);
 }
 
+/* amax = 127 makes the scale 1, so that digits are the activations, rounded half to even. */
+static void test_activations(void)
+{
+    static const float values[] = {127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 126.5f, -127};
+    static const int digits[] = {127, 0, 2, 2, 0, -2, 126, -127};
+    float x[ACTIVATION_BLOCK] = {0};
+    struct activation_i8 block;
+    for (int i = 0; i < 8; i++)
+        x[31 * i] = values[i];
+    activation_i8_quantize(x, &block);
+    CU_ASSERT_EQUAL(block.d, 1);
+    for (int i = 0; i < ACTIVATION_BLOCK; i++)
+        CU_ASSERT_EQUAL(block.q[i], i % 31 == 0 && i < 8 * 31 ? digits[i / 31] : 0);
+    CU_ASSERT_EQUAL(block.sums[0], 127); /* elements 0 and 31 */
+    CU_ASSERT_EQUAL(block.sums[1], 2);   /* 62 */
+    CU_ASSERT_EQUAL(block.sums[6], -127);
+    memset(x, 0, sizeof(x));
+    x[255] = -0x1p-100f;
+    activation_i8_quantize(x, &block);
+    CU_ASSERT_EQUAL(block.q[255], -127);
+    CU_ASSERT_EQUAL(block.d, 0x1p-100f / 127);
+    x[255] = 0x1.fffffep-101f; /* counts as zero */
+    activation_i8_quantize(x, &block);
+    CU_ASSERT_TRUE(block.d == 0 && block.q[255] == 0 && block.sums[7] == 0);
+    x[3] = INFINITY;
+    activation_i8_quantize(x, &block);
+    CU_ASSERT_TRUE(isnan(block.d) && block.q[3] == 0);
+}
+
+/* Activations that lie at rounding ties of the digits but for the rounding of 127/amax: only its
+ * very bits give the twin's. */
+static void test_ties_of_digits(void)
+{
+    struct gemv_data data = gemv_load(12, 768);
+    struct q4_K_gemv_shape shape = {12, 768, 0};
+    float x[768], twin[12], y[12];
+    for (int step = 0; step < 100; step++) {
+        float amax = 1 + (float)step / 100;
+        for (int i = 0; i < 768; i++)
+            x[i] = ((float)(i * 37 % 127) + 0.5f) * (amax / 127) * (i % 3 ? 1.0f : -1.0f);
+        x[step] = x[256 + step] = x[512 + step] = amax;
+        struct q4_K_gemv_args args = {data.w, x, twin};
+        call(&q4_K_gemv_ref_i8, &shape, &args, 1);
+        args.y = y;
+        const struct assay_kernel *kernel;
+        for (size_t n = 0; (kernel = runnable("q4_K_gemv", ASSAY_I8, n)); n++) {
+            memset(y, 0xa5, sizeof(y));
+            if (call(kernel, &shape, &args, 1))
+                expect(count_different(y, twin, 12) == 0, kernel, "not the twin's bits at ties");
+        }
+    }
+    gemv_free(&data);
+}
+
 /* ---- routing ---- */
 
 static const struct route {
@@ -597,6 +651,8 @@ static CU_TestInfo kernels[] = {
     {"there are kernels", test_there_are_kernels},
     {"gemv f32", test_gemv_f32},
     {"gemv i8", test_gemv_i8},
+    {"activations", test_activations},
+    {"ties of digits", test_ties_of_digits},
     {"router", test_router},
     {"lists of pairs", test_ids_tpe},
     CU_TEST_INFO_NULL,
