@@ -148,3 +148,14 @@ void fill_activations(enum assay_fill_kind kind, int64_t rows, int64_t k, float 
             model_row(k, &x[r * k], random);
     }
 }
+
+bool isolate_activations(int64_t rows, int64_t k, float *x, int64_t part)
+{
+    if (part >= k / ACTIVATION_BLOCK)
+        return false;
+    for (int64_t i = 0; x && i < rows * k; i++) {
+        if (i % k / ACTIVATION_BLOCK != part)
+            x[i] = 0;
+    }
+    return true;
+}

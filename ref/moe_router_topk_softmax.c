@@ -216,6 +216,32 @@ static int64_t reconcile(const void *shape, void *const *got, void *const *expec
     return swaps;
 }
 
+/* Between the expert of each rank up to top_k and the one after it. */
+static void margins(const void *shape, void *const *t, int64_t histogram[ASSAY_MARGIN_BINS])
+{
+    const shape_t *s = shape;
+    for (int64_t token = 0; token < s->tokens; token++) {
+        const float *logits = (const float *)t[0] + token * s->experts;
+        struct softmax row = softmax_of(logits, s->experts);
+        for (int64_t e = 0; e < s->experts && row.sum > 0; e++) {
+            int64_t next = -1, rank = 0;
+            for (int64_t other = 0; other < s->experts; other++) {
+                rank += before(logits, other, e);
+                if (before(logits, e, other) && (next < 0 || before(logits, other, next)))
+                    next = other;
+            }
+            if (rank >= s->top_k || next < 0)
+                continue;
+            double p = probability(row, logits[e]), q = probability(row, logits[next]);
+            double ulps = (p - q) / fmax(p * 0x1p-23, 0x1p-149);
+            int bin = logits[e] == logits[next] ? 0 : 1;
+            for (; bin > 0 && bin < ASSAY_MARGIN_BINS - 1 && ulps >= 1; bin++)
+                ulps /= 16;
+            histogram[bin]++;
+        }
+    }
+}
+
 static int64_t inner(const void *shape)
 {
     return ((const shape_t *)shape)->experts;
@@ -363,6 +389,7 @@ const struct assay_op moe_router_topk_softmax_op = {
     .properties = properties,
     .batch_dim = offsetof(shape_t, tokens) / sizeof(int64_t),
     .any_mxcsr = true,
+    .margins = margins,
     .locate = locate,
     .reference = &moe_router_topk_softmax_ref,
 };

@@ -265,6 +265,12 @@ static void spoil(const void *shape, void *const *t)
     }
 }
 
+static bool isolate(const void *shape, void *const *t, int64_t part)
+{
+    const shape_t *s = shape;
+    return isolate_activations(s->tokens * s->ne11, s->k, t ? t[1] : NULL, part);
+}
+
 static int64_t inner(const void *shape)
 {
     return ((const shape_t *)shape)->k;
@@ -340,6 +346,7 @@ const struct assay_op q4_K_gemm_moe_id_op = {
     .n_properties = Q4_K_GEMM_MOE_ID_PROPERTIES,
     .properties = q4_K_gemm_moe_id_properties,
     .batch_dim = offsetof(shape_t, tokens) / sizeof(int64_t),
+    .isolate = isolate,
     .locate = q4_K_gemm_moe_id_locate,
     .reference = &q4_K_gemm_moe_id_ref,
 };

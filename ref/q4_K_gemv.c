@@ -179,6 +179,11 @@ static struct assay_cost cost(const void *shape, void *const *t)
 }
 
 /* The properties say nothing of edge values, which may overflow, underflow or not be finite. */
+static bool isolate(const void *shape, void *const *t, int64_t part)
+{
+    return isolate_activations(1, count_x(shape), t ? t[1] : NULL, part);
+}
+
 static bool reshape_tame(const void *shape, const struct assay_fill *how, void *other)
 {
     *(struct q4_K_gemv_shape *)other = *(const struct q4_K_gemv_shape *)shape;
@@ -255,6 +260,7 @@ const struct assay_op q4_K_gemv_op = {
     .cost = cost,
     .n_properties = sizeof(properties) / sizeof(*properties),
     .properties = properties,
+    .isolate = isolate,
     .locate = locate,
     .reference = &q4_K_gemv_ref,
 };

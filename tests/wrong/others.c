@@ -102,8 +102,8 @@ static void router_flushed(const router_shape *s, const router_args *a)
 static void router_mxcsr(const router_shape *s, const router_args *a)
 {
     for (int64_t i = 0; i < s->tokens * s->top_k; i++) {
-        volatile float weight = a->weights[i];
-        a->weights[i] = weight * 1.0f;
+        volatile float weight = a->weights[i], one = 1; /* or the product is folded away */
+        a->weights[i] = weight * one;
     }
 }
 
