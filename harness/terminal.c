@@ -241,6 +241,10 @@ void terminal_summary(const struct run *run)
         sampled += run->coverage[c].judged != NULL;
     for (int v = FAIL; v < SKIPPED; v++)
         failed += run_count(run, (enum verdict)v);
+    if (run->bench)
+        printf("\n%s, %d CPUs, load %.2f at the start, steal %.1f %%\n", run->context.cpu,
+               run->context.cpus, run->context.load,
+               100 * fmax(0, steal_share(run->start, run->end)));
     print_skips(run);
     if (sampled > 0)
         printf("%zu case%s judged on a sample of columns, which the report lists\n", sampled,
