@@ -118,9 +118,13 @@ static bool make_memory(struct job *job, struct attempt *attempt, enum placement
     if (prepared < 0 || scratch < 0)
         return fail(error, "%s: %s: the size of scratch or prepared memory overflows", item->key,
                     kernel->name);
+    const struct guarded *first = &job->attempts[PLAIN].prepared;
+    if (first->data && !job->expectation->has_copies) /* large: packed again in the same place */
+        attempt->prepared = (struct guarded){.data = first->data, .bytes = first->bytes};
+    else if (!guarded_make_aligned(&attempt->prepared, prepared, error))
+        return false;
     if (!tensors_make(&attempt->outputs, item->op, attempt->shape, OUTPUTS, placement, SHARED,
                       error) ||
-        !guarded_make_aligned(&attempt->prepared, prepared, error) ||
         !guarded_make_aligned(&attempt->scratch, scratch, error))
         return false;
     tensors_poison(&attempt->outputs, attempt->poison);

@@ -11,7 +11,7 @@ void activation_i8_quantize(const float *x, struct activation_i8 *block)
     bool finite = true;
     for (int i = 0; i < ACTIVATION_BLOCK; i++) {
         finite = finite && isfinite(x[i]);
-        amax = fmaxf(amax, fabsf(x[i]));
+        amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
     }
     memset(block, 0, sizeof(*block));
     if (!finite) {

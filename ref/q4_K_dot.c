@@ -15,11 +15,11 @@ void q4_K_expect(const struct block_q4_K *block, const float *x, struct assay_ex
         double min = dmin * q4_K_min(block, j);
         for (int i = 32 * j; i < 32 * j + 32; i++) {
             double parts = scale * q4_K_nibble(block, i) + min;
-            double wi = w[i], xi = x[i];
+            double wi = w[i], xi = x[i], size = fabs(xi);
             expected->value += wi * xi;
-            expected->magnitude += parts * fabs(xi);
-            expected->flush += fabs(xi) < 0x1p-126 ? parts * fabs(xi) : 0;
-            amax = fmax(amax, fabs(xi));
+            expected->magnitude += parts * size;
+            expected->flush += size < 0x1p-126 ? parts * size : 0;
+            amax = size > amax ? size : amax;
             sum_w += fabs(wi);
             sum_w_sq += wi * wi;
             sum_parts += parts;
