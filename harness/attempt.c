@@ -19,6 +19,8 @@ static const char *call(const struct job *job, const struct attempt *attempt)
 {
     void *pointers[ASSAY_MAX_TENSORS];
     attempt_pointers(attempt, pointers);
+    if (job->kernel->prepare)
+        pointers_after_prepare(attempt->outputs.op, pointers);
     return job->kernel->run(attempt->shape, pointers, attempt->prepared.data, attempt->scratch.data,
                             attempt->threads);
 }
@@ -58,6 +60,7 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
 {
     void *pointers[ASSAY_MAX_TENSORS];
     attempt_pointers(attempt, pointers);
+    pointers_for_prepare(attempt->outputs.op, pointers);
     if (job->kernel->prepare)
         job->kernel->prepare(attempt->shape, pointers, attempt->prepared.data, attempt->threads);
     const char *refusal = call(job, attempt);

@@ -47,6 +47,8 @@ static void call(struct arena *arena, const struct timing *timing, size_t kernel
     const struct guarded *prepared =
         &arena->prepared[kernel * (size_t)arena->variants->n_copies +
                          (size_t)(variant % arena->variants->n_copies)];
+    if (timing->result->kernel->abi->prepare)
+        pointers_after_prepare(arena->variants->item->op, pointers);
     timing->result->kernel->abi->run(arena->variants->item->shape, pointers, prepared->data,
                                      arena->scratch.data, timing->threads);
 }
@@ -72,6 +74,7 @@ static double rehearse(struct arena *arena, size_t kernel)
     for (int c = 0; c < v->n_copies && abi->prepare; c++) {
         void *pointers[ASSAY_MAX_TENSORS];
         variants_pointers(v, c, NULL, pointers);
+        pointers_for_prepare(v->item->op, pointers);
         double start = now_ns();
         abi->prepare(v->item->shape, pointers,
                      arena->prepared[kernel * (size_t)v->n_copies + (size_t)c].data, hot->threads);

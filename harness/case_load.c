@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,16 @@
 /* The whole of a file, to be freed; NULL after a message. */
 static char *read_file(const struct site *site, size_t *size)
 {
-    FILE *file = fopen(site->file, "rb");
+    int fd = open(site->file, O_RDONLY | O_NONBLOCK); /* a FIFO must not block */
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
     if (!file) {
         refuse(site, "cannot be read: %s", strerror(errno));
+        return NULL;
+    }
+    struct stat status;
+    if (fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode)) {
+        refuse(site, "is not a regular file");
+        fclose(file);
         return NULL;
     }
     char *text = malloc(CASE_FILE_MAX_BYTES + 1);

@@ -12,6 +12,9 @@
 #include "harness/diagnose.h"
 #include "harness/random.h"
 
+/* Roundings beyond which a bound says nothing: 2^20 of them allow 6 % of the magnitude. */
+#define MAX_DEPTH (1 << 20)
+
 const char *const verdict_names[VERDICTS] = {"PASS",    "FAIL",       "CRASHED",
                                              "TIMEOUT", "MISTRUSTED", "SKIPPED"};
 
@@ -308,6 +311,10 @@ static const char *why_skipped(const struct expectation *x, const struct kernel 
     }
     if (strcmp(kernel->abi->tier, "ref") == 0 && case_work(x->item) > (double)options->max_ref)
         return "the ref tier is checked on smaller shapes";
+    int64_t prepared =
+        kernel->abi->prepared_bytes ? kernel->abi->prepared_bytes(x->item->shape) : 0;
+    if (assay_add(shape_bytes(kernel->op, x->item->shape), prepared) > options->memory_bytes)
+        return "with its prepared weights the case is over the memory budget";
     return kernel->abi->unsupported ? kernel->abi->unsupported(x->item->shape) : NULL;
 }
 
@@ -317,6 +324,13 @@ static bool run_and_judge(struct job *job, const struct kernel *kernel,
 {
     struct sandbox_result end;
     int threads = threads_of(result->item, options);
+    int64_t depth = kernel->abi->depth ? kernel->abi->depth(result->item->shape) : 1;
+    if (depth < 1 || depth > MAX_DEPTH) {
+        result->verdict = FAIL;
+        judge_say(&result->judgement, LAYER_BOUND, "declares a depth of %lld, outside 1..%d",
+                  (long long)depth, MAX_DEPTH);
+        return true;
+    }
     if (!job_make(job, job->expectation, kernel->abi, threads, error) ||
         !job_run(job, options->seconds, &end, error))
         return false;

@@ -83,7 +83,7 @@ struct measure {
     double err_sq, value_sq;
     double z_sq;                  /* of all outputs, z = err / sigma */
     double row_mean, row_mean_sq; /* of the rows' mean z */
-    size_t row_count, z_rows;
+    size_t row_count, z_rows, nonfinite;
     size_t telling, apart, pairs;
     int64_t found[LAYERS]; /* elements that each layer finds fault with */
     double worst_rank;     /* largest err / tolerance so far, at least 1 where the twin differs */
@@ -143,6 +143,7 @@ static uint32_t measure_any(const struct judge_input *in, int64_t row, int64_t i
     uint32_t layers = 0;
     *utilisation = 0;
     if (!isfinite(expected->value)) {
+        m->nonfinite++;
         if (isfinite(got)) {
             *utilisation = INFINITY;
             layers |= 1u << LAYER_NONFINITE;
@@ -246,6 +247,8 @@ static void say_found(const struct measure *m, struct judgement *judgement)
 static void finish(const struct judge_input *in, struct measure *m, struct judgement *judgement)
 {
     say_found(m, judgement);
+    if (m->nonfinite > 0) /* a kernel that is finite there would be seen */
+        judgement->telling = true;
     if (m->count == 0)
         return;
     sort_samples(m->utilisation, m->count);

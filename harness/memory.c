@@ -105,6 +105,18 @@ bool still_poison(const struct guarded *buffer, int64_t element, size_t bytes, e
     return true;
 }
 
+void pointers_for_prepare(const struct assay_op *op, void **pointers)
+{
+    for (size_t i = 0; i < op->n_tensors; i++)
+        pointers[i] = op->tensors[i].role == ASSAY_WEIGHTS ? pointers[i] : NULL;
+}
+
+void pointers_after_prepare(const struct assay_op *op, void **pointers)
+{
+    for (size_t i = 0; i < op->n_tensors; i++)
+        pointers[i] = op->tensors[i].role == ASSAY_WEIGHTS ? NULL : pointers[i];
+}
+
 bool is_output(const struct assay_tensor *tensor)
 {
     return tensor->role == ASSAY_OUT_BITS || tensor->role == ASSAY_OUT_REAL;

@@ -57,6 +57,11 @@ void tensors_free(struct tensors *tensors);
 /* Fills those that were made. */
 void tensors_poison(const struct tensors *tensors, enum poison poison);
 
+/* Sets the pointers that `prepare` must not see to NULL: all but the weights; and those that `run`
+ * must not see after it: the weights. */
+void pointers_for_prepare(const struct assay_op *op, void **pointers);
+void pointers_after_prepare(const struct assay_op *op, void **pointers);
+
 bool is_output(const struct assay_tensor *tensor);
 
 /* Fills the inputs that have a pointer; `variant` 0 is the case's own data. */

@@ -143,22 +143,35 @@ static json_t *run_json(const struct run *run)
                      run->elapsed_seconds, "cases", cases, "results", results, "timings", timings);
 }
 
+/* Whether a file may be replaced: it is a report, or empty. */
+static bool is_report(const char *path)
+{
+    char start[64] = {0};
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return false;
+    size_t count = fread(start, 1, sizeof(start) - 1, file);
+    fclose(file);
+    return count == 0 || strstr(start, "\"assay_report\"") != NULL;
+}
+
 /* Opens a new file beside `path`; its name is malloced. */
 static int open_beside(const char *path, char **name, struct error *error)
 {
     struct stat status;
-    if (!path[0]) {
+    bool there = stat(path, &status) == 0, refused = true;
+    if (!path[0])
         fail(error, "the report's path is empty");
-        return -1;
-    }
-    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
+    else if (there && !S_ISREG(status.st_mode))
         fail(error, "%s: is not a regular file", path);
-        return -1;
-    }
-    if (asprintf(name, "%s.XXXXXX", path) < 0) {
+    else if (there && !is_report(path))
+        fail(error, "%s: exists and is not a report", path);
+    else if (asprintf(name, "%s.XXXXXX", path) < 0)
         fail(error, "out of memory");
+    else
+        refused = false;
+    if (refused)
         return -1;
-    }
     int fd = mkstemp(*name);
     if (fd < 0) {
         fail(error, "%s: cannot write: %s", path, strerror(errno));

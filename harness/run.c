@@ -8,6 +8,9 @@
 
 #include "harness/shrink.h"
 
+/* Operations of a reference that has to run whole, because its outputs are compared bit by bit. */
+#define MAX_REFERENCE_WORK 2e10
+
 /* Blocks of the inner dimension that are tried one by one. */
 #define MAX_PROBED 64
 
@@ -37,6 +40,9 @@ bool run_validate(const struct run *run, struct error *error)
         return fail(error, "none of the selected kernels computes the op of a selected case");
     for (size_t c = 0; c < run->cases.count; c++) {
         const struct assay_case *item = &run->cases.items[c];
+        bool has_bits = false;
+        for (size_t i = 0; i < item->op->n_tensors; i++)
+            has_bits = has_bits || item->op->tensors[i].role == ASSAY_OUT_BITS;
         int64_t bytes = shape_bytes(item->op, item->shape);
         if (bytes < 0 || bytes > run->check.memory_bytes)
             return fail(error,
@@ -44,6 +50,10 @@ bool run_validate(const struct run *run, struct error *error)
                         "(--memory raises it): %s",
                         item->where, (long long)(bytes >> 20) + 1,
                         (long long)(run->check.memory_bytes >> 20), item->key);
+        if (has_bits && case_work(item) > MAX_REFERENCE_WORK)
+            return fail(error,
+                        "%s: its reference would take %.1g operations, over the limit of %.0g: %s",
+                        item->where, case_work(item), MAX_REFERENCE_WORK, item->key);
     }
     return true;
 }

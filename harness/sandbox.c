@@ -2,6 +2,7 @@
 #include "harness/sandbox.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -49,7 +50,7 @@ static bool wait_for(int fd, double seconds)
     struct pollfd end = {.fd = fd, .events = POLLIN};
     int ready;
     do {
-        ready = poll(&end, 1, (int)(seconds * 1000));
+        ready = poll(&end, 1, seconds < INT_MAX / 1000 ? (int)(seconds * 1000) : INT_MAX);
     } while (ready < 0 && errno == EINTR);
     return ready != 0;
 }
@@ -59,6 +60,7 @@ static void supervise(pid_t child, int fd, double seconds, struct sandbox_result
     bool ended = wait_for(fd, seconds);
     if (!ended)
         kill(child, SIGKILL);
+    kill(-child, SIGKILL); /* what it left behind */
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
@@ -88,6 +90,7 @@ bool sandbox_run(void (*work)(void *context), void *context, double seconds,
     pid_t child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        setpgid(0, 0); /* signals to the group stay in it, and end it whole */
         install_handlers();
         work(context);
         _exit(0);

@@ -86,7 +86,7 @@ bool fill_routing(const struct assay_fill *fill, int64_t experts, int64_t tokens
         draw_distinct(weight, weight + experts, experts, top_k, &selected[token * top_k], random);
     free(weight);
     for (int64_t pair = 0; routing == ASSAY_ROUTE_INVALID && pair < pairs; pair++) {
-        if (assay_below(random, 4) == 0)
+        if (assay_below(random, 4) == 0 || pairs == 1)
             selected[pair] = invalid_id(experts, random);
     }
     return true;

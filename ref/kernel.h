@@ -44,8 +44,8 @@ struct assay_kernel {
     /* Why the kernel cannot run a legal shape, or NULL. May itself be NULL: it runs them all. */
     const char *(*unsupported)(const void *shape);
 
-    /* Weight packing, done once at load by an engine. Both NULL, or both set. `prepare` reads
-     * only the op's weights; `run` must then not read them again. */
+    /* Weight packing, done once at load by an engine. Both NULL, or both set. `prepare` gets
+     * only the op's weights, `run` then all but them; the other pointers are NULL. */
     int64_t (*prepared_bytes)(const void *shape);
     void (*prepare)(const void *shape, const void *args, void *prepared, int threads);
 

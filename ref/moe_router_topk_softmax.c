@@ -40,15 +40,23 @@ static bool before(const float *logits, int64_t a, int64_t b)
     return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
 }
 
-/* The rank of an expert is the number of those before it. */
+/* The first of the experts that come after `previous`, or of all if that is -1; -1: none. */
+static int64_t next_expert(const float *logits, int64_t experts, int64_t previous)
+{
+    int64_t next = -1;
+    for (int64_t e = 0; e < experts; e++) {
+        if ((previous < 0 || before(logits, previous, e)) && (next < 0 || before(logits, e, next)))
+            next = e;
+    }
+    return next;
+}
+
 static void rank_experts(const float *logits, int64_t experts, int64_t top_k, int32_t *ids)
 {
-    for (int64_t e = 0; e < experts; e++) {
-        int64_t rank = 0;
-        for (int64_t other = 0; other < experts; other++)
-            rank += before(logits, other, e);
-        if (rank < top_k)
-            ids[rank] = (int32_t)e;
+    int64_t expert = -1;
+    for (int64_t slot = 0; slot < top_k; slot++) {
+        expert = next_expert(logits, experts, expert);
+        ids[slot] = (int32_t)expert;
     }
 }
 
@@ -223,21 +231,18 @@ static void margins(const void *shape, void *const *t, int64_t histogram[ASSAY_M
     for (int64_t token = 0; token < s->tokens; token++) {
         const float *logits = (const float *)t[0] + token * s->experts;
         struct softmax row = softmax_of(logits, s->experts);
-        for (int64_t e = 0; e < s->experts && row.sum > 0; e++) {
-            int64_t next = -1, rank = 0;
-            for (int64_t other = 0; other < s->experts; other++) {
-                rank += before(logits, other, e);
-                if (before(logits, e, other) && (next < 0 || before(logits, other, next)))
-                    next = other;
-            }
-            if (rank >= s->top_k || next < 0)
-                continue;
-            double p = probability(row, logits[e]), q = probability(row, logits[next]);
+        int64_t expert = row.sum > 0 ? next_expert(logits, s->experts, -1) : -1;
+        for (int64_t rank = 0; rank < s->top_k && expert >= 0; rank++) {
+            int64_t next = next_expert(logits, s->experts, expert);
+            if (next < 0)
+                break;
+            double p = probability(row, logits[expert]), q = probability(row, logits[next]);
             double ulps = (p - q) / fmax(p * 0x1p-23, 0x1p-149);
-            int bin = logits[e] == logits[next] ? 0 : 1;
+            int bin = logits[expert] == logits[next] ? 0 : 1;
             for (; bin > 0 && bin < ASSAY_MARGIN_BINS - 1 && ulps >= 1; bin++)
                 ulps /= 16;
             histogram[bin]++;
+            expert = next;
         }
     }
 }

@@ -3,9 +3,10 @@
  * Eight rows of q4_K super-blocks side by side. Seen as 36 dwords, the blocks of 8 rows are
  * transposed, so that row r is 32-bit lane r of every line of 32 bytes:
  *
- *   lines 0 .. 31   dword c of each row's qs: four bytes, low and high nibbles of which are
- * elements 64*(c/8) + 4*(c%8) ..+3 and the same + 32 lines 32 .. 34  dwords 0, 1, 2 of each row's
- * s[12] line 35         the eight d, then the eight dmin
+ *   lines 0 .. 31   dword c of each row's qs: four bytes, whose low nibbles are elements
+ *                   64*(c/8) + 4*(c%8) ..+3 and whose high nibbles are the same + 32
+ *   lines 32 .. 34  dwords 0, 1, 2 of each row's s[12]
+ *   line 35         the eight d, then the eight dmin
  *
  * The same 144 bytes a row; the super-blocks of a panel follow each other. Rows past the matrix are
  * blocks of zero bytes, whose weights are +0.

@@ -79,6 +79,21 @@ static void router_ties(const router_shape *s, const router_args *a)
     }
 }
 
+/* Weights stay with their ids, so that only the order is wrong. */
+static void router_order(const router_shape *s, const router_args *a)
+{
+    for (int64_t i = 0; i + 1 < s->tokens * s->top_k; i += s->top_k) {
+        if (s->top_k < 2 || a->ids[i] < 0)
+            continue;
+        int32_t id = a->ids[i];
+        float weight = a->weights[i];
+        a->ids[i] = a->ids[i + 1];
+        a->weights[i] = a->weights[i + 1];
+        a->ids[i + 1] = id;
+        a->weights[i + 1] = weight;
+    }
+}
+
 static void router_clamped(const router_shape *s, const router_args *a)
 {
     for (int64_t i = 0; i < s->tokens * s->top_k; i++) {
@@ -134,6 +149,7 @@ static void router_minus_inf(const router_shape *s, const router_args *a)
 }
 
 RUN(router_ties, moe_router_topk_softmax_ref, router_ties)
+RUN(router_order, moe_router_topk_softmax_ref, router_order)
 RUN(router_clamped, moe_router_topk_softmax_ref, router_clamped)
 RUN(router_unnormalized, moe_router_topk_softmax_ref, router_unnormalized)
 RUN(router_flushed, moe_router_topk_softmax_ref, router_flushed)
@@ -240,6 +256,7 @@ const struct wrong wrong_others[] = {
     DEQUANT(dequant_float_state, "flush-to-zero left switched on"),
     DEQUANT(refuses, "a legal call refused"),
     ROUTER(router_ties, "larger index first on ties"),
+    ROUTER(router_order, "second expert first"),
     ROUTER(router_clamped, "weights past the 32nd not computed"),
     ROUTER(router_unnormalized, "weights off by 1e-6"),
     ROUTER(router_flushed, "subnormal weights flushed"),
