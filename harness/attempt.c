@@ -55,6 +55,27 @@ static bool outputs_differ(const struct attempt *plain, const struct attempt *ag
     return false;
 }
 
+/* In the child: a call while the first input is all zeros, at the addresses that then hold the
+ * case's own data. Whoever remembers results by address shows. */
+static const char *call_zeroed(const struct job *job, const struct attempt *attempt)
+{
+    const struct assay_op *op = attempt->outputs.op;
+    size_t i = 0;
+    while (op->tensors[i].role != ASSAY_INPUT && i < op->n_tensors - 1)
+        i++;
+    const struct guarded *input = &attempt->inputs->buffers[i];
+    const struct guarded *original = &job->expectation->inputs[PLAIN].buffers[i];
+    if (op->tensors[i].role != ASSAY_INPUT || !input->data)
+        return NULL;
+    guarded_writable(input);
+    memset(input->data, 0, input->bytes);
+    const char *refusal = call(job, attempt);
+    memcpy(input->data, original->data, input->bytes);
+    guarded_read_only(input);
+    tensors_poison(&attempt->outputs, attempt->poison);
+    return refusal;
+}
+
 /* In the child. */
 static const char *make_attempt(const struct job *job, const struct attempt *attempt)
 {
@@ -63,7 +84,10 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     pointers_for_prepare(attempt->outputs.op, pointers);
     if (job->kernel->prepare)
         job->kernel->prepare(attempt->shape, pointers, attempt->prepared.data, attempt->threads);
-    const char *refusal = call(job, attempt);
+    const char *refusal = NULL;
+    if (attempt == &job->attempts[AGAIN] && job->expectation->has_copies)
+        refusal = call_zeroed(job, attempt);
+    refusal = refusal ? refusal : call(job, attempt);
     if (refusal || attempt != &job->attempts[AGAIN] || !job->expectation->has_copies)
         return refusal;
     job->report->first_differs = outputs_differ(&job->attempts[PLAIN], attempt);

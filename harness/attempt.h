@@ -4,7 +4,8 @@
  *
  * PLAIN      One thread; buffers end at an unmapped page; poison A in whatever the kernel must write
  *            or must not depend on.
- * AGAIN      Several threads; buffers begin at an unmapped page; poison B. The call is made, then
+ * AGAIN      Several threads; buffers begin at an unmapped page; poison B. A call is made
+ *            while the first input is zeroed at the same addresses, then the case's own, then
  *            one with about half the batch on the same scratch and prepared memory, then the first
  *            again over fresh poison.
  * FLUSHING   MXCSR's FTZ and DAZ are set; inputs and outputs start at the least alignment that the

@@ -195,11 +195,12 @@ static void measure_row(const struct judge_input *in, const char *tensor, int64_
     m->row_mean_sq += mean * mean;
 }
 
-static void test_f32(const struct measure *m, struct judgement *judgement)
+static void test_f32(const struct judge_input *in, const struct measure *m,
+                     struct judgement *judgement)
 {
-    if (m->value_sq > 0 && judgement->nmse > JUDGE_MAX_NMSE_F32)
-        judge_say(judgement, LAYER_STATISTICS, "NMSE %.2g is above %.0e", judgement->nmse,
-                  JUDGE_MAX_NMSE_F32);
+    double limit = fmax(JUDGE_MAX_NMSE_F32, (double)in->depth * U * U);
+    if (m->value_sq > 0 && judgement->nmse > limit)
+        judge_say(judgement, LAYER_STATISTICS, "NMSE %.2g is above %.2g", judgement->nmse, limit);
 }
 
 static void test_i8(const struct judge_input *in, const struct measure *m,
@@ -263,7 +264,7 @@ static void finish(const struct judge_input *in, struct measure *m, struct judge
         (m->pairs == 0 || (double)m->apart > MIN_TELLING * (double)m->pairs))
         judgement->telling = true;
     if (in->statistical && in->numerics == ASSAY_F32)
-        test_f32(m, judgement);
+        test_f32(in, m, judgement);
     if (in->statistical && in->numerics == ASSAY_I8)
         test_i8(in, m, judgement);
 }

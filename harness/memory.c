@@ -53,10 +53,20 @@ void guarded_free(struct guarded *buffer)
     *buffer = (struct guarded){0};
 }
 
-void guarded_read_only(const struct guarded *buffer)
+static void protect(const struct guarded *buffer, int access)
 {
     if (buffer->map)
-        mprotect(buffer->map + page_bytes(), buffer->map_bytes - 2 * page_bytes(), PROT_READ);
+        mprotect(buffer->map + page_bytes(), buffer->map_bytes - 2 * page_bytes(), access);
+}
+
+void guarded_read_only(const struct guarded *buffer)
+{
+    protect(buffer, PROT_READ);
+}
+
+void guarded_writable(const struct guarded *buffer)
+{
+    protect(buffer, PROT_READ | PROT_WRITE);
 }
 
 bool guarded_canary_intact(const struct guarded *buffer)

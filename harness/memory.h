@@ -31,6 +31,7 @@ bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum plac
 bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *error);
 void guarded_free(struct guarded *buffer);
 void guarded_read_only(const struct guarded *buffer);
+void guarded_writable(const struct guarded *buffer);
 bool guarded_canary_intact(const struct guarded *buffer);
 
 /* Two patterns for memory that a kernel must write or must not depend on. They differ in every
