@@ -123,7 +123,7 @@ ALWAYS_INLINE void compress_row(const struct row *row, float bound, struct candi
 }
 
 /* Ranks at most 16 candidates: how many come before each, by logit, then by index, which is the
- * order of lanes. The selected ones' logits go to weights for now. */
+ * order of lanes. The selected logits go to weights, which the softmax then overwrites. */
 ALWAYS_INLINE void select_by_rank(const struct candidates *all, int64_t top_k, int32_t *ids,
                                   float *weights)
 {
