@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/attempt.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "harness/float_state.h"
+
+/* Roundings beyond which a bound says nothing: 2^20 of them allow 6 % of the magnitude. */
+#define MAX_DEPTH (1 << 20)
 
 void attempt_pointers(const struct attempt *attempt, void **pointers)
 {
@@ -14,6 +18,72 @@ void attempt_pointers(const struct attempt *attempt, void **pointers)
                                                  : attempt->inputs->pointers[i];
 }
 
+/* In the child: says why it goes no further; returns false. */
+__attribute__((format(printf, 2, 3))) static bool stop(struct child_report *report,
+                                                       const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(report->reason, sizeof(report->reason), format, args);
+    va_end(args);
+    report->stopped = true;
+    return false;
+}
+
+/* In the child: asks for an attempt's memory; AGAIN's scratch must do for the smaller call too. */
+static bool ask_needs(const struct job *job, size_t index)
+{
+    const struct assay_kernel *kernel = job->kernel;
+    const struct attempt *attempt = &job->attempts[index];
+    struct child_report *report = job->report;
+    struct needs *needs = &report->needs[index];
+    report->stage = STAGE_PREPARED_BYTES;
+    if (kernel->prepared_bytes)
+        needs->prepared_bytes = kernel->prepared_bytes(attempt->shape);
+    if (needs->prepared_bytes < 0)
+        return stop(report, "prepared_bytes returned %lld", (long long)needs->prepared_bytes);
+    report->stage = STAGE_SCRATCH_BYTES;
+    bool twice = index == AGAIN && job->expectation->has_small;
+    for (int small = 0; kernel->scratch_bytes && small <= twice; small++) {
+        const int64_t *shape = small ? job->expectation->small_shape : attempt->shape;
+        int64_t bytes = kernel->scratch_bytes(shape, attempt->threads);
+        if (bytes < 0)
+            return stop(report, "scratch_bytes returned %lld", (long long)bytes);
+        needs->scratch_bytes = bytes > needs->scratch_bytes ? bytes : needs->scratch_bytes;
+    }
+    report->stage = STAGE_MEMORY;
+    const struct assay_case *item = job->expectation->item;
+    int64_t tensors = shape_bytes(item->op, item->shape);
+    int64_t bytes = assay_add(tensors, assay_add(needs->prepared_bytes, needs->scratch_bytes));
+    if (bytes < 0 || bytes > job->memory_bytes)
+        return stop(report, "with its prepared weights and scratch the case is over the memory "
+                            "budget");
+    return true;
+}
+
+/* In the child. */
+static bool ask(const struct job *job)
+{
+    const struct assay_kernel *kernel = job->kernel;
+    const int64_t *shape = job->expectation->item->shape;
+    struct child_report *report = job->report;
+    report->stage = STAGE_UNSUPPORTED;
+    const char *unsupported = kernel->unsupported ? kernel->unsupported(shape) : NULL;
+    if (unsupported)
+        return stop(report, "%s",
+                    unsupported[0] ? unsupported : "unsupported, it does not say why");
+    report->stage = STAGE_DEPTH;
+    report->depth = kernel->depth ? kernel->depth(shape) : 1;
+    if (report->depth < 1 || report->depth > MAX_DEPTH)
+        return stop(report, "declares a depth of %lld, outside 1..%d", (long long)report->depth,
+                    MAX_DEPTH);
+    for (size_t i = 0; i < job->count; i++) {
+        if (!ask_needs(job, i))
+            return false;
+    }
+    return true;
+}
+
 /* In the child: the call itself. */
 static const char *call(const struct job *job, const struct attempt *attempt)
 {
@@ -21,8 +91,8 @@ static const char *call(const struct job *job, const struct attempt *attempt)
     attempt_pointers(attempt, pointers);
     if (job->kernel->prepare)
         pointers_after_prepare(attempt->outputs.op, pointers);
-    return job->kernel->run(attempt->shape, pointers, attempt->prepared.data, attempt->scratch.data,
-                            attempt->threads);
+    return job->kernel->run(attempt->shape, pointers, job->report->prepared.data,
+                            job->report->scratch.data, attempt->threads);
 }
 
 /* In the child: a call with a smaller batch on the same scratch and prepared memory. */
@@ -82,8 +152,11 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     void *pointers[ASSAY_MAX_TENSORS];
     attempt_pointers(attempt, pointers);
     pointers_for_prepare(attempt->outputs.op, pointers);
+    job->report->stage = STAGE_PREPARE;
     if (job->kernel->prepare)
-        job->kernel->prepare(attempt->shape, pointers, attempt->prepared.data, attempt->threads);
+        job->kernel->prepare(attempt->shape, pointers, job->report->prepared.data,
+                             attempt->threads);
+    job->report->stage = STAGE_RUN;
     const char *refusal = NULL;
     if (attempt == &job->attempts[AGAIN] && job->expectation->has_copies)
         refusal = call_zeroed(job, attempt);
@@ -96,67 +169,68 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     return refusal ? refusal : call(job, attempt);
 }
 
-/* In the child. */
-static void make_attempts(void *context)
+/* In the child: maps the kernel's memory for an attempt. */
+static bool make_memory(struct child_report *report, const struct needs *needs, enum poison poison)
 {
-    struct job *job = context;
-    for (size_t i = 0; i < job->count; i++) {
-        struct float_state initial = float_state_get();
-        if (i == FLUSHING)
-            float_state_flush();
-        struct float_state before = float_state_get();
-        const char *refusal = make_attempt(job, &job->attempts[i]);
-        if (!float_state_equal(before, float_state_get()))
-            job->report->float_state_changed = 1;
-        float_state_set(initial);
-        if (refusal) {
-            snprintf(job->report->refusal, sizeof(job->report->refusal), "%s", refusal);
-            return;
-        }
-        job->report->finished++;
+    struct error error;
+    report->stage = STAGE_MEMORY;
+    if (!guarded_make_aligned(&report->prepared, needs->prepared_bytes, &error) ||
+        !guarded_make_aligned(&report->scratch, needs->scratch_bytes, &error))
+        return stop(report, "%s", error.text);
+    poison_fill(report->prepared.data, report->prepared.bytes, poison);
+    poison_fill(report->scratch.data, report->scratch.bytes, poison);
+    return true;
+}
+
+static void free_memory(struct child_report *report)
+{
+    if (!guarded_canary_intact(&report->scratch) || !guarded_canary_intact(&report->prepared))
+        report->wrote_beside_memory = 1;
+    guarded_free(&report->prepared);
+    guarded_free(&report->scratch);
+}
+
+/* In the child. */
+static bool make_judged_attempt(const struct job *job, size_t index)
+{
+    struct child_report *report = job->report;
+    struct float_state initial = float_state_get();
+    if (index == FLUSHING)
+        float_state_flush();
+    struct float_state before = float_state_get();
+    const char *refusal = make_attempt(job, &job->attempts[index]);
+    if (!float_state_equal(before, float_state_get()))
+        report->float_state_changed = 1;
+    float_state_set(initial);
+    if (refusal)
+        return stop(report, "refuses a legal call: %s", refusal);
+    report->finished++;
+    return true;
+}
+
+/* In the child. */
+static void work(void *context)
+{
+    const struct job *job = context;
+    bool going_on = ask(job);
+    for (size_t i = 0; going_on && i < job->count; i++) {
+        going_on = make_memory(job->report, &job->report->needs[i], job->attempts[i].poison) &&
+                   make_judged_attempt(job, i);
+        free_memory(job->report);
     }
 }
 
 bool job_run(struct job *job, double seconds, struct sandbox_result *end, struct error *error)
 {
-    return sandbox_run(make_attempts, job, seconds, end, error);
+    return sandbox_run(work, job, seconds, end, error);
 }
 
-/* Bytes that the kernel asks for, large enough for the smaller call too. */
-static int64_t scratch_of(const struct job *job, const struct attempt *attempt)
+static bool make_outputs(struct attempt *attempt, const struct assay_op *op,
+                         enum placement placement, struct error *error)
 {
-    if (!job->kernel->scratch_bytes)
-        return 0;
-    int64_t bytes = job->kernel->scratch_bytes(attempt->shape, attempt->threads);
-    if (attempt != &job->attempts[AGAIN] || !job->expectation->has_small)
-        return bytes;
-    int64_t small = job->kernel->scratch_bytes(job->expectation->small_shape, attempt->threads);
-    return bytes < 0 || small < 0 ? -1 : small > bytes ? small : bytes;
-}
-
-/* Outputs, scratch and prepared memory of an attempt whose other members are set. */
-static bool make_memory(struct job *job, struct attempt *attempt, enum placement placement,
-                        struct error *error)
-{
-    const struct assay_case *item = job->expectation->item;
-    const struct assay_kernel *kernel = job->kernel;
-    int64_t prepared = kernel->prepared_bytes ? kernel->prepared_bytes(attempt->shape) : 0;
-    int64_t scratch = scratch_of(job, attempt);
-    if (prepared < 0 || scratch < 0)
-        return fail(error, "%s: %s: the size of scratch or prepared memory overflows", item->key,
-                    kernel->name);
-    const struct guarded *first = &job->attempts[PLAIN].prepared;
-    if (first->data && !job->expectation->has_copies) /* large: packed again in the same place */
-        attempt->prepared = (struct guarded){.data = first->data, .bytes = first->bytes};
-    else if (!guarded_make_aligned(&attempt->prepared, prepared, error))
-        return false;
-    if (!tensors_make(&attempt->outputs, item->op, attempt->shape, OUTPUTS, placement, SHARED,
-                      error) ||
-        !guarded_make_aligned(&attempt->scratch, scratch, error))
+    if (!tensors_make(&attempt->outputs, op, attempt->shape, OUTPUTS, placement, SHARED, error))
         return false;
     tensors_poison(&attempt->outputs, attempt->poison);
-    poison_fill(attempt->prepared.data, attempt->prepared.bytes, attempt->poison);
-    poison_fill(attempt->scratch.data, attempt->scratch.bytes, attempt->poison);
     return true;
 }
 
@@ -171,7 +245,7 @@ static bool make_case_attempt(struct job *job, enum attempt_index index, int thr
     attempt->poison = index == AGAIN ? POISON_B : POISON_A;
     attempt->inputs = x->has_copies ? &x->inputs[index] : &x->inputs[PLAIN];
     job->count = index + 1;
-    return make_memory(job, attempt, placements[index], error);
+    return make_outputs(attempt, x->item->op, placements[index], error);
 }
 
 /* Makes the other call of a property; none if the property says nothing of the case. */
@@ -191,7 +265,7 @@ static bool make_property_attempt(struct job *job, const struct assay_property *
     job->count++;
     if (!tensors_make(&attempt->own_inputs, item->op, attempt->shape, INPUTS, AT_END, PRIVATE,
                       error) ||
-        !make_memory(job, attempt, AT_END, error))
+        !make_outputs(attempt, item->op, AT_END, error))
         return false;
     property->derive(item->shape, x->inputs[PLAIN].pointers, attempt->shape,
                      attempt->own_inputs.pointers);
@@ -201,9 +275,9 @@ static bool make_property_attempt(struct job *job, const struct assay_property *
 }
 
 bool job_make(struct job *job, const struct expectation *x, const struct assay_kernel *kernel,
-              int threads, struct error *error)
+              int threads, int64_t memory_bytes, struct error *error)
 {
-    *job = (struct job){.expectation = x, .kernel = kernel};
+    *job = (struct job){.expectation = x, .kernel = kernel, .memory_bytes = memory_bytes};
     const struct assay_op *op = x->item->op;
     if (!guarded_make_aligned(&job->report_memory, sizeof(struct child_report), error) ||
         !make_case_attempt(job, PLAIN, 1, error) ||
@@ -227,8 +301,6 @@ void job_free(struct job *job)
     for (size_t i = 0; i < MAX_ATTEMPTS; i++) {
         tensors_free(&job->attempts[i].own_inputs);
         tensors_free(&job->attempts[i].outputs);
-        guarded_free(&job->attempts[i].prepared);
-        guarded_free(&job->attempts[i].scratch);
     }
     tensors_free(&job->small_outputs);
     guarded_free(&job->report_memory);
@@ -264,9 +336,9 @@ void job_locate(const struct job *job, uintptr_t address, char *text, size_t siz
                 locate(&attempt->outputs.buffers[i], name, address, text, size))
                 return;
         }
-        if (locate(&attempt->scratch, "scratch", address, text, size) ||
-            locate(&attempt->prepared, "the prepared weights", address, text, size))
-            return;
     }
+    if (locate(&job->report->scratch, "scratch", address, text, size) ||
+        locate(&job->report->prepared, "the prepared weights", address, text, size))
+        return;
     snprintf(text, size, address ? "at an address in no buffer" : "at an unknown address");
 }

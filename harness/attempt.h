@@ -31,20 +31,38 @@ struct attempt {
     const struct tensors *inputs;
     struct tensors own_inputs; /* of a property */
     struct tensors outputs;    /* SHARED */
-    struct guarded prepared, scratch;
+};
+
+/* What the child does, in this order: it asks the kernel's functions for all attempts first. The
+ * kernel's memory is the child's own, and lasts for one attempt. */
+enum stage {
+    STAGE_UNSUPPORTED,
+    STAGE_DEPTH,
+    STAGE_PREPARED_BYTES,
+    STAGE_SCRATCH_BYTES,
+    STAGE_MEMORY,
+    STAGE_PREPARE,
+    STAGE_RUN,
+    STAGES
 };
 
 /* What the child tells the parent. */
 struct child_report {
-    int finished;      /* attempts */
+    enum stage stage; /* the last that it began */
+    bool stopped;     /* by `reason` */
+    char reason[128]; /* the kernel's words or about its answer; not yet escaped */
+    int64_t depth;
+    struct needs needs[MAX_ATTEMPTS];
+    struct guarded prepared, scratch; /* of the last attempt, to tell what an address is */
+    int finished;                     /* attempts */
     int first_differs; /* AGAIN's first call, on fresh memory, already differs from PLAIN */
-    int float_state_changed;
-    char refusal[128];
+    int float_state_changed, wrote_beside_memory;
 };
 
 struct job {
     const struct expectation *expectation;
     const struct assay_kernel *kernel;
+    int64_t memory_bytes; /* budget */
     size_t count;
     struct attempt attempts[MAX_ATTEMPTS];
     struct tensors small_outputs; /* PRIVATE, of the smaller call */
@@ -54,10 +72,11 @@ struct job {
 
 /* On failure, too, job_free is due. */
 bool job_make(struct job *job, const struct expectation *expectation,
-              const struct assay_kernel *kernel, int threads, struct error *error);
+              const struct assay_kernel *kernel, int threads, int64_t memory_bytes,
+              struct error *error);
 void job_free(struct job *job);
 
-/* Makes the attempts in a child process. */
+/* Asks and makes the attempts in a child process. */
 bool job_run(struct job *job, double seconds, struct sandbox_result *end, struct error *error);
 
 /* An attempt's tensors, in the order of the args struct. */

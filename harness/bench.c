@@ -272,11 +272,11 @@ static bool arena_make(struct arena *arena, const struct variants *v, struct res
     int64_t scratch = 0;
     for (size_t k = 0; k < n_passed; k++) {
         const struct assay_kernel *abi = passed[k]->kernel->abi;
-        int64_t bytes = abi->scratch_bytes ? abi->scratch_bytes(item->shape, threads) : 0;
-        scratch = bytes > scratch ? bytes : scratch;
+        const struct needs *needs = &passed[k]->needs;
+        scratch = needs->scratch_bytes > scratch ? needs->scratch_bytes : scratch;
         for (int c = 0; c < v->n_copies && abi->prepare; c++) {
             struct guarded *prepared = &arena->prepared[k * (size_t)v->n_copies + (size_t)c];
-            if (!guarded_make_aligned(prepared, abi->prepared_bytes(item->shape), error))
+            if (!guarded_make_aligned(prepared, needs->prepared_bytes, error))
                 return false;
         }
         for (size_t t = 2 * k; t < 2 * k + 2; t++) {

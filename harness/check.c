@@ -11,9 +11,7 @@
 #include "harness/attempt.h"
 #include "harness/diagnose.h"
 #include "harness/random.h"
-
-/* Roundings beyond which a bound says nothing: 2^20 of them allow 6 % of the magnitude. */
-#define MAX_DEPTH (1 << 20)
+#include "harness/text.h"
 
 const char *const verdict_names[VERDICTS] = {"PASS",    "FAIL",       "CRASHED",
                                              "TIMEOUT", "MISTRUSTED", "SKIPPED"};
@@ -80,9 +78,9 @@ static void judge_canaries(const struct job *job, struct judgement *judgement)
             if (!guarded_canary_intact(&attempt->outputs.buffers[i]))
                 judge_say(judgement, LAYER_CANARY, "writes beside %s", op->tensors[i].name);
         }
-        if (!guarded_canary_intact(&attempt->scratch) || !guarded_canary_intact(&attempt->prepared))
-            judge_say(judgement, LAYER_CANARY, "writes beside its scratch or prepared memory");
     }
+    if (job->report->wrote_beside_memory)
+        judge_say(judgement, LAYER_CANARY, "writes beside its scratch or prepared memory");
 }
 
 /* Where the contract promises bits whatever MXCSR says, compares FLUSHING with PLAIN. */
@@ -143,7 +141,7 @@ static struct judge_input input_of(const struct job *job, const struct kernel *k
     bool twin = kernel->abi->twin && x->twin && index != FLUSHING;
     return (struct judge_input){
         .numerics = kernel->abi->numerics,
-        .depth = kernel->abi->depth ? kernel->abi->depth(shape) : 0,
+        .depth = job->report->depth,
         .exact = x->item->fill.kind == ASSAY_FILL_EXACT && (!op->exact || op->exact(shape)),
         .statistical = x->item->fill.kind == ASSAY_FILL_MODEL && index != FLUSHING,
         .flushing = index == FLUSHING,
@@ -254,25 +252,46 @@ uint64_t outputs_hash(const struct assay_op *op, const struct tensors *outputs)
     return hash;
 }
 
+/* Where a kernel may end, and what its giving a reason there means. */
+static const struct {
+    const char *name;
+    enum verdict verdict;
+    enum layer layer;
+} stages[STAGES] = {
+    [STAGE_UNSUPPORTED] = {"unsupported", SKIPPED, LAYERS},
+    [STAGE_DEPTH] = {"depth", FAIL, LAYER_BOUND},
+    [STAGE_PREPARED_BYTES] = {"prepared_bytes", FAIL, LAYER_REFUSAL},
+    [STAGE_SCRATCH_BYTES] = {"scratch_bytes", FAIL, LAYER_REFUSAL},
+    [STAGE_MEMORY] = {"the filling of its memory", SKIPPED, LAYERS},
+    [STAGE_PREPARE] = {"prepare", CRASHED, LAYER_CRASH},
+    [STAGE_RUN] = {"run", FAIL, LAYER_REFUSAL},
+};
+
 /* The verdict of a kernel that did not return from all its attempts; false if it did. */
 static bool judge_end(const struct job *job, const struct sandbox_result *end, double seconds,
                       struct result *result)
 {
     struct judgement *judgement = &result->judgement;
-    char where[96];
+    enum stage stage = job->report->stage < STAGES ? job->report->stage : STAGE_RUN;
+    const char *name = stages[stage].name;
+    char text[256];
     if (end->end == SANDBOX_TIMED_OUT) {
         result->verdict = TIMEOUT;
-        judge_say(judgement, LAYER_TIME, "did not return within %g s", seconds);
+        judge_say(judgement, LAYER_TIME, "%s did not return within %g s", name, seconds);
     } else if (end->end == SANDBOX_CRASHED && end->signal) {
         result->verdict = CRASHED;
-        job_locate(job, end->address, where, sizeof(where));
-        judge_say(judgement, LAYER_CRASH, "%s, %s", strsignal(end->signal), where);
-    } else if (job->report->refusal[0]) {
-        result->verdict = FAIL;
-        judge_say(judgement, LAYER_REFUSAL, "refuses a legal call: %s", job->report->refusal);
+        job_locate(job, end->address, text, sizeof(text));
+        judge_say(judgement, LAYER_CRASH, "%s in %s, %s", strsignal(end->signal), name, text);
+    } else if (job->report->stopped) {
+        result->verdict = stages[stage].verdict;
+        text_escape(text, sizeof(text), job->report->reason, sizeof(job->report->reason));
+        if (result->verdict == SKIPPED)
+            snprintf(judgement->reason, sizeof(judgement->reason), "%s", text);
+        else
+            judge_say(judgement, stages[stage].layer, "%s", text);
     } else if (job->report->finished < (int)job->count) {
         result->verdict = CRASHED;
-        judge_say(judgement, LAYER_CRASH, "ended the process instead of returning");
+        judge_say(judgement, LAYER_CRASH, "%s ended the process instead of returning", name);
     } else {
         return false;
     }
@@ -311,11 +330,7 @@ static const char *why_skipped(const struct expectation *x, const struct kernel 
     }
     if (strcmp(kernel->abi->tier, "ref") == 0 && case_work(x->item) > (double)options->max_ref)
         return "the ref tier is checked on smaller shapes";
-    int64_t prepared =
-        kernel->abi->prepared_bytes ? kernel->abi->prepared_bytes(x->item->shape) : 0;
-    if (assay_add(shape_bytes(kernel->op, x->item->shape), prepared) > options->memory_bytes)
-        return "with its prepared weights the case is over the memory budget";
-    return kernel->abi->unsupported ? kernel->abi->unsupported(x->item->shape) : NULL;
+    return NULL;
 }
 
 static bool run_and_judge(struct job *job, const struct kernel *kernel,
@@ -324,14 +339,7 @@ static bool run_and_judge(struct job *job, const struct kernel *kernel,
 {
     struct sandbox_result end;
     int threads = threads_of(result->item, options);
-    int64_t depth = kernel->abi->depth ? kernel->abi->depth(result->item->shape) : 1;
-    if (depth < 1 || depth > MAX_DEPTH) {
-        result->verdict = FAIL;
-        judge_say(&result->judgement, LAYER_BOUND, "declares a depth of %lld, outside 1..%d",
-                  (long long)depth, MAX_DEPTH);
-        return true;
-    }
-    if (!job_make(job, job->expectation, kernel->abi, threads, error) ||
+    if (!job_make(job, job->expectation, kernel->abi, threads, options->memory_bytes, error) ||
         !job_run(job, options->seconds, &end, error))
         return false;
     if (judge_end(job, &end, options->seconds, result))
@@ -339,6 +347,10 @@ static bool run_and_judge(struct job *job, const struct kernel *kernel,
     struct judgement *judgement = &result->judgement;
     if (!judge_outputs(job, kernel, judgement, error))
         return false;
+    const struct needs *plain = &job->report->needs[PLAIN], *again = &job->report->needs[AGAIN];
+    result->needs = *plain;
+    if (again->scratch_bytes > plain->scratch_bytes)
+        result->needs.scratch_bytes = again->scratch_bytes;
     result->output_hash = outputs_hash(kernel->op, &job->attempts[PLAIN].outputs);
     result->verdict = judgement->layers ? FAIL : judgement->telling ? PASS : MISTRUSTED;
     if (result->verdict == MISTRUSTED)

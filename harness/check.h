@@ -23,9 +23,14 @@ extern const char *const verdict_names[VERDICTS];
 struct check_options {
     int threads;          /* 0: as many as there are CPUs */
     double seconds;       /* time limit of a kernel on a case */
-    int64_t memory_bytes; /* budget of a case's tensors */
+    int64_t memory_bytes; /* budget of a case's tensors, and of a kernel's own memory with them */
     int64_t max_oracle;   /* multiply-adds that the oracle may spend on a case */
     int64_t max_ref;      /* multiply-adds beyond which the ref tier is skipped */
+};
+
+/* The memory that a kernel asks for. */
+struct needs {
+    int64_t prepared_bytes, scratch_bytes;
 };
 
 struct result {
@@ -35,6 +40,7 @@ struct result {
     struct judgement judgement; /* its reason says why it is not PASS */
     char *smallest;             /* key of the smallest failing case found, or NULL */
     uint64_t output_hash;       /* of run A's outputs, if it returned */
+    struct needs needs;         /* of the case, if it returned */
 };
 
 /* What is right for a case; made once, for all kernels. */
