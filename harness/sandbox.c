@@ -2,7 +2,8 @@
 #include "harness/sandbox.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool disabled;
@@ -44,33 +46,78 @@ static void install_handlers(void)
         sigaction(signals[i], &action, NULL);
 }
 
-/* Waits for the child's end; false if the time was up first. */
-static bool wait_for(int fd, double seconds)
+int stdout_divert(void)
 {
-    struct pollfd end = {.fd = fd, .events = POLLIN};
-    int ready;
-    do {
-        ready = poll(&end, 1, seconds < INT_MAX / 1000 ? (int)(seconds * 1000) : INT_MAX);
-    } while (ready < 0 && errno == EINTR);
-    return ready != 0;
+    fflush(stdout);
+    int saved = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    if (saved >= 0)
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+    return saved;
 }
 
-static void supervise(pid_t child, int fd, double seconds, struct sandbox_result *result)
+void stdout_restore(int saved)
 {
-    bool ended = wait_for(fd, seconds);
-    if (!ended)
+    fflush(stdout);
+    if (saved < 0)
+        return;
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Waits for the child's end: 1, or 0 if the time was up first, or -1. */
+static int wait_for(int fd, double seconds)
+{
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    double deadline = seconds_now() + seconds;
+    int ready;
+    do {
+        double left = fmax(0, deadline - seconds_now());
+        struct timespec limit = {.tv_sec = (time_t)left,
+                                 .tv_nsec = (long)((left - floor(left)) * 1e9)};
+        ready = ppoll(&end, 1, &limit, NULL);
+    } while (ready < 0 && errno == EINTR);
+    return ready;
+}
+
+static bool supervise(pid_t child, int fd, double seconds, struct sandbox_result *result,
+                      struct error *error)
+{
+    int ended = wait_for(fd, seconds);
+    if (ended < 0)
+        fail(error, "cannot wait for a child process: %s", strerror(errno));
+    if (ended <= 0)
         kill(child, SIGKILL);
     kill(-child, SIGKILL); /* what it left behind */
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    if (!ended) {
+    if (ended == 0) {
         result->end = SANDBOX_TIMED_OUT;
     } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         result->end = SANDBOX_CRASHED;
         result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
         result->address = *crash_address;
     }
+    return ended >= 0;
+}
+
+/* In the child. */
+__attribute__((noreturn)) static void be_child(void (*work)(void *context), void *context)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0); /* signals to the group stay in it, and end it whole */
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+    install_handlers();
+    work(context);
+    fflush(stdout);
+    _exit(0);
 }
 
 bool sandbox_run(void (*work)(void *context), void *context, double seconds,
@@ -78,7 +125,9 @@ bool sandbox_run(void (*work)(void *context), void *context, double seconds,
 {
     *result = (struct sandbox_result){SANDBOX_RETURNED, 0, 0};
     if (disabled) {
+        int saved = stdout_divert();
         work(context);
+        stdout_restore(saved);
         return true;
     }
     void *page = mmap(NULL, sizeof(*crash_address), PROT_READ | PROT_WRITE,
@@ -88,16 +137,12 @@ bool sandbox_run(void (*work)(void *context), void *context, double seconds,
     crash_address = page;
     fflush(NULL); /* or the child would print it again */
     pid_t child = fork();
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        setpgid(0, 0); /* signals to the group stay in it, and end it whole */
-        install_handlers();
-        work(context);
-        _exit(0);
-    }
+    if (child == 0)
+        be_child(work, context);
     int fd = child < 0 ? -1 : pidfd_open(child, 0);
+    bool supervised = false;
     if (fd >= 0) {
-        supervise(child, fd, seconds, result);
+        supervised = supervise(child, fd, seconds, result, error);
         close(fd);
     } else {
         fail(error, "cannot start a child process: %s", strerror(errno));
@@ -107,5 +152,5 @@ bool sandbox_run(void (*work)(void *context), void *context, double seconds,
         }
     }
     munmap(page, sizeof(*crash_address));
-    return fd >= 0;
+    return supervised;
 }

@@ -17,9 +17,15 @@ struct sandbox_result {
 };
 
 /* Calls work(context) in a forked child with a time limit. What it wrote to SHARED memory is seen
- * here. The caller must not have started threads. False: the child could not be started. */
+ * here; what it prints goes to standard error. The caller must not have started threads. False: the
+ * child could not be started, or not be waited for. */
 bool sandbox_run(void (*work)(void *context), void *context, double seconds,
                  struct sandbox_result *result, struct error *error);
+
+/* Sends what is printed to standard error, until it is restored with what this returned; -1 if that
+ * cannot be. */
+int stdout_divert(void);
+void stdout_restore(int saved);
 
 /* From now on, calls work in this process, for a debugger. */
 void sandbox_disable(void);
