@@ -13,6 +13,9 @@
 #include "harness/random.h"
 #include "harness/text.h"
 
+/* Timeouts of a kernel in a run after which its other cases are skipped. */
+#define MAX_TIMEOUTS 3
+
 const char *const verdict_names[VERDICTS] = {"PASS",    "FAIL",       "CRASHED",
                                              "TIMEOUT", "MISTRUSTED", "SKIPPED"};
 
@@ -330,6 +333,10 @@ static const char *why_skipped(const struct expectation *x, const struct kernel 
     }
     if (strcmp(kernel->abi->tier, "ref") == 0 && case_work(x->item) > (double)options->max_ref)
         return "the ref tier is checked on smaller shapes";
+    if (kernel->timeouts >= MAX_TIMEOUTS) {
+        snprintf(text, size, "%s timed out %d times before", kernel->label, kernel->timeouts);
+        return text;
+    }
     return NULL;
 }
 
@@ -365,7 +372,7 @@ bool check_kernel(const struct expectation *x, const struct kernel *kernel,
     *result = (struct result){.item = x->item, .kernel = kernel};
     struct judgement *judgement = &result->judgement;
     judgement->z_mean = judgement->z_mean_square = NAN;
-    char text[96];
+    char text[256];
     const char *skipped = why_skipped(x, kernel, options, text, sizeof(text));
     if (skipped) {
         result->verdict = SKIPPED;

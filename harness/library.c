@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/library.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <limits.h>
 #include <regex.h>
@@ -9,13 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/float_state.h"
 #include "harness/memory.h"
 #include "harness/sandbox.h"
+#include "harness/text.h"
 #include "opt/cpu.h"
 
 #define ENTRY        "assay_kernels"
 #define LOAD_SECONDS 20
 #define MAX_KERNELS  4096
+#define NAME_RULE    "that is not 1 to 64 printable characters without spaces, quotes and backslashes"
 
 /* What a table's kernel breaks of the rules in ref/kernel.h, or NULL. */
 static const char *fault_of(const struct assay_kernel *abi)
@@ -24,6 +28,10 @@ static const char *fault_of(const struct assay_kernel *abi)
         return "has no name";
     if (!abi->tier || !abi->tier[0])
         return "has no tier";
+    if (!text_is_name(abi->name))
+        return "has a name " NAME_RULE;
+    if (!text_is_name(abi->tier))
+        return "has a tier " NAME_RULE;
     if (!abi->run)
         return "has no run function";
     if (abi->numerics >= ASSAY_NUMERICS_COUNT)
@@ -51,13 +59,16 @@ static bool add(struct kernels *kernels, const char *library, const char *prefix
                 const struct assay_kernel *abi, uint32_t features, struct error *error)
 {
     const struct assay_op *op = abi && abi->op ? assay_find_op(abi->op) : NULL;
-    if (!op)
-        return fail(error, "%s: a kernel is of the unknown op \"%s\"", library,
-                    abi && abi->op ? abi->op : "");
+    char word[128] = "";
+    if (!op) {
+        text_escape(word, sizeof(word), abi && abi->op ? abi->op : "", sizeof(word));
+        return fail(error, "%s: a kernel is of the unknown op \"%s\"", library, word);
+    }
     const char *fault = fault_of(abi);
-    if (fault)
-        return fail(error, "%s: kernel \"%s\" of %s %s", library, abi->name ? abi->name : "",
-                    op->name, fault);
+    if (fault) {
+        text_escape(word, sizeof(word), abi->name ? abi->name : "", sizeof(word));
+        return fail(error, "%s: kernel \"%s\" of %s %s", library, word, op->name, fault);
+    }
     struct kernel *items = realloc(kernels->items, (kernels->count + 1) * sizeof(*items));
     if (!items)
         return fail(error, "out of memory");
@@ -107,7 +118,9 @@ bool kernels_add(struct kernels *kernels, const struct assay_kernels *table, uin
 /* The library's table; it is a function of the library's, so whatever it does may fail. */
 static bool load(const char *path, const struct assay_kernels **table, struct error *error)
 {
+    struct float_state before = float_state_get();
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    float_state_set(before); /* a constructor of gcc's -ffast-math sets MXCSR's flush bits */
     if (!handle)
         return fail(error, "%s", dlerror());
     void *symbol = dlsym(handle, ENTRY);
@@ -126,11 +139,14 @@ static bool load_and_add(struct kernels *kernels, const char *path, uint32_t fea
     const struct assay_kernels *table = NULL;
     if (!load(path, &table, error))
         return false;
-    const char *slash = strrchr(path, '/');
-    bool named = table && table->abi_version == ASSAY_ABI_VERSION && table->library;
+    const char *file = strrchr(path, '/') + 1;
+    bool readable = table && table->abi_version == ASSAY_ABI_VERSION;
+    const char *name = readable && table->library ? table->library : file;
+    if (readable && !text_is_name(name))
+        return fail(error, "%s: the library has a name " NAME_RULE, path);
     char prefix[128];
-    snprintf(prefix, sizeof(prefix), "%.100s:", named ? table->library : slash + 1);
-    return add_table(kernels, named ? table->library : path, prefix, table, features, error);
+    snprintf(prefix, sizeof(prefix), "%.64s:", name);
+    return add_table(kernels, name == file ? path : name, prefix, table, features, error);
 }
 
 /* What the child tells the parent. */
@@ -138,6 +154,19 @@ struct answer {
     bool returned;
     struct error error;
 };
+
+/* Threads of this process; 0 where there is no /proc. */
+static int count_threads(void)
+{
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *entry;
+    while (tasks && (entry = readdir(tasks)))
+        count += entry->d_name[0] != '.';
+    if (tasks)
+        closedir(tasks);
+    return count;
+}
 
 struct trial {
     const char *path;
@@ -149,8 +178,12 @@ struct trial {
 static void try_library(void *context)
 {
     struct trial *trial = context;
+    struct error *error = &trial->answer->error;
     struct kernels kernels = {0};
-    load_and_add(&kernels, trial->path, trial->features, &trial->answer->error);
+    int threads = count_threads();
+    if (load_and_add(&kernels, trial->path, trial->features, error) && count_threads() > threads)
+        fail(error, "%s: starts threads when it is loaded, and they do not survive fork()",
+             trial->path);
     kernels_free(&kernels);
     trial->answer->returned = true;
 }
@@ -176,7 +209,9 @@ bool kernels_open(struct kernels *kernels, const char *path, uint32_t features, 
         ok = fail(error, "%.900s", trial.answer->error.text);
     guarded_free(&shared);
     size_t first = kernels->count;
+    int saved = stdout_divert();
     ok = ok && load_and_add(kernels, absolute, features, error);
+    stdout_restore(saved);
     for (size_t i = first; i < kernels->count; i++)
         kernels->items[i].path = path;
     return ok;

@@ -16,6 +16,7 @@ struct kernel {
     char *label;         /* "q4_K_gemv/avx2-i8"; of a loaded library "q4_K_gemv/LIBRARY:NAME" */
     const char *path;    /* of the shared object as the user gave it; NULL: the project's own */
     const char *missing; /* the CPU feature that it lacks here, or NULL */
+    int timeouts;        /* so far in this run */
 };
 
 struct kernels {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness/options.h"
 #include "harness/report.h"
@@ -11,6 +12,7 @@
 #include "harness/sandbox.h"
 #include "harness/schema.h"
 #include "harness/terminal.h"
+#include "harness/text.h"
 #include "opt/kernels.h"
 
 enum exit_status { EXIT_PASSED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -51,18 +53,20 @@ static bool load_kernels(const struct options *options, struct kernels *kernels,
     return kernels_select(kernels, options->selected, error);
 }
 
+/* The command line, as a shell reads it back. */
 static char *join(int argc, char **argv)
 {
-    size_t length = 1;
-    for (int i = 0; i < argc; i++)
-        length += strlen(argv[i]) + 1;
-    char *line = calloc(length, 1);
-    for (int i = 0; line && i < argc; i++) {
-        strcat(line, argv[i]);
-        if (i < argc - 1)
-            strcat(line, " ");
+    char *line = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&line, &length);
+    for (int i = 0; out && i < argc; i++) {
+        fputs(i > 0 ? " " : "", out);
+        text_quote(out, argv[i]);
     }
-    return line;
+    if (out && fclose(out) == 0)
+        return line;
+    free(line);
+    return NULL;
 }
 
 static int list(const struct options *options, struct error *error)
@@ -159,6 +163,7 @@ int main(int argc, char **argv)
         status = options.command == COMMAND_LIST ? list(&options, &error)
                                                  : check_or_bench(&options, argc, argv, &error);
     }
+    bool foreign = options.n_libraries > 0;
     free(options.arguments);
     free(options.libraries);
     if (fflush(stdout) != 0 && status == EXIT_PASSED) {
@@ -167,5 +172,7 @@ int main(int argc, char **argv)
     }
     if (error.text[0])
         fprintf(stderr, "assay: %s\n", error.text);
+    if (foreign)
+        _exit(status); /* a library's destructors cannot change it */
     return status;
 }

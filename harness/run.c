@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/run.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,19 +90,24 @@ static bool wants_twin(const struct run *run, const struct assay_case *item)
 
 struct shrinking {
     const struct kernel *kernel;
-    const struct check_options *options;
+    struct check_options options;
+    bool timed_out; /* then nothing more is asked: every answer might cost the time limit */
 };
 
 static bool still_fails(const struct assay_case *item, void *context, bool *fails,
                         struct error *error)
 {
-    const struct shrinking *shrinking = context;
+    struct shrinking *shrinking = context;
     struct expectation x;
     struct result result;
-    if (!expectation_make(&x, item, shrinking->kernel->abi->twin, shrinking->options, error))
+    *fails = false;
+    if (shrinking->timed_out)
+        return true;
+    if (!expectation_make(&x, item, shrinking->kernel->abi->twin, &shrinking->options, error))
         return false;
-    bool checked = check_kernel(&x, shrinking->kernel, shrinking->options, &result, error);
+    bool checked = check_kernel(&x, shrinking->kernel, &shrinking->options, &result, error);
     *fails = checked && (result.verdict == FAIL || result.verdict == CRASHED);
+    shrinking->timed_out = checked && result.verdict == TIMEOUT;
     expectation_free(&x);
     return checked;
 }
@@ -122,6 +128,8 @@ static bool probe_blocks(struct shrinking *shrinking, const struct assay_case *f
         wrong += fails;
         last_wrong = fails ? blocks : last_wrong;
     }
+    if (shrinking->timed_out)
+        return true;
     size_t used = strlen(judgement->explanation);
     char *text = judgement->explanation + used;
     size_t size = sizeof(judgement->explanation) - used;
@@ -143,7 +151,8 @@ static bool shrink_result(const struct run *run, struct result *result, struct e
         if (other->kernel == result->kernel && other->smallest)
             return true;
     }
-    struct shrinking shrinking = {result->kernel, &run->check};
+    struct shrinking shrinking = {result->kernel, run->check, false};
+    shrinking.options.seconds = fmin(run->check.seconds, run->shrink_seconds);
     struct cases smallest = {0};
     if (!shrink_case(result->item, still_fails, &shrinking, run->shrink_seconds, &smallest, error))
         return false;
@@ -166,17 +175,23 @@ static bool run_case(struct run *run, size_t index, struct error *error)
     size_t first = run->n_results;
     bool ok = note_coverage(&run->coverage[index], &x, error);
     for (size_t k = 0; ok && k < run->kernels.count; k++) {
-        if (run->kernels.items[k].op != item->op)
+        const struct kernel *kernel = &run->kernels.items[k];
+        struct result *result = &run->results[run->n_results];
+        if (kernel->op != item->op)
             continue;
-        ok = check_kernel(&x, &run->kernels.items[k], &run->check, &run->results[run->n_results],
-                          error);
-        ok = ok && shrink_result(run, &run->results[run->n_results], error);
+        ok = check_kernel(&x, kernel, &run->check, result, error) &&
+             shrink_result(run, result, error);
         run->n_results += ok;
     }
     expectation_free(&x);
     if (ok && run->bench)
         ok = bench_case(item, &run->results[first], run->n_results - first, &run->check,
                         &run->timing, &run->timings, error);
+    for (size_t i = first; i < run->n_results; i++) {
+        const struct result *result = &run->results[i];
+        run->kernels.items[result->kernel - run->kernels.items].timeouts +=
+            result->verdict == TIMEOUT;
+    }
     return ok;
 }
 

@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "harness/text.h"
+
 static bool colored;
 
 void terminal_init(enum color color)
@@ -88,8 +90,10 @@ static void print_replay(const struct run *run, const struct result *result, con
     for (const char *c = result->kernel->label; *c; c++)
         printf(strchr("^.[$()|*+?{\\", *c) ? "\\%c" : "%c", *c);
     printf("$' --threads %d", threads_of(result->item, &run->check));
-    if (result->kernel->path)
-        printf(" --kernels %s", result->kernel->path);
+    if (result->kernel->path) {
+        printf(" --kernels ");
+        text_quote(stdout, result->kernel->path);
+    }
     printf("\n");
 }
 

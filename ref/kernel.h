@@ -34,7 +34,7 @@ enum assay_numerics {
 
 struct assay_kernel {
     const char *op;
-    const char *name;  /* unique within its op and library, e.g. "avx2-i8" */
+    const char *name;  /* unique within its op and library, e.g. "avx2-i8"; see below */
     const char *tier;  /* "ref", "avx2", ...: what the CPU must have; other words are not checked */
     uint32_t numerics; /* enum assay_numerics */
     uint32_t twin;     /* 1: promises the bits of the class's scalar twin in ref/ */
@@ -58,10 +58,11 @@ struct assay_kernel {
                        int threads);
 };
 
+/* Names and tiers are 1 to 64 printable ASCII characters, none a space, a quote or a backslash. */
 struct assay_kernels {
     uint32_t abi_version; /* ASSAY_ABI_VERSION */
     uint32_t count;
-    const char *library; /* the library's name and version, for reports */
+    const char *library; /* its name, perhaps with a version, e.g. "mine-1.2"; NULL: the file's */
     const struct assay_kernel *const *kernels;
 };
 
