@@ -31,6 +31,8 @@ struct arena {
     uint64_t *first;          /* [kernel * count + variant]: hash of the first call's outputs */
     struct guarded *prepared; /* [kernel * n_copies + copy] */
     int next_variant;
+    volatile size_t *running; /* the kernel that was called last, or how many there are at the end;
+                               * seen by the parent */
 };
 
 static double now_ns(void)
@@ -47,6 +49,7 @@ static void call(struct arena *arena, const struct timing *timing, size_t kernel
     const struct guarded *prepared =
         &arena->prepared[kernel * (size_t)arena->variants->n_copies +
                          (size_t)(variant % arena->variants->n_copies)];
+    *arena->running = kernel;
     if (timing->result->kernel->abi->prepare)
         pointers_after_prepare(arena->variants->item->op, pointers);
     timing->result->kernel->abi->run(arena->variants->item->shape, pointers, prepared->data,
@@ -71,6 +74,7 @@ static double rehearse(struct arena *arena, size_t kernel)
     struct timing *hot = &arena->timings[2 * kernel], *cold = hot + 1;
     const struct assay_kernel *abi = hot->result->kernel->abi;
     hot->prepare_ns = cold->prepare_ns = NAN;
+    *arena->running = kernel;
     for (int c = 0; c < v->n_copies && abi->prepare; c++) {
         void *pointers[ASSAY_MAX_TENSORS];
         variants_pointers(v, c, NULL, pointers);
@@ -195,6 +199,7 @@ static void take_samples(void *context)
         left = kept;
     }
     random_close(&random);
+    *arena->running = arena->n_timings / 2;
 }
 
 /* What the calls of a mode cost on average. */
@@ -263,11 +268,12 @@ static bool arena_make(struct arena *arena, const struct variants *v, struct res
     arena->prepared = calloc(n_passed * (size_t)v->n_copies, sizeof(*arena->prepared));
     if (!arena->first || !arena->prepared)
         return fail(error, "out of memory");
-    if (!guarded_make_aligned(&arena->memory, (int64_t)(arena->n_timings * sizeof(struct timing)),
-                              error) ||
+    size_t bytes = arena->n_timings * sizeof(*arena->timings) + sizeof(*arena->running);
+    if (!guarded_make_aligned(&arena->memory, (int64_t)bytes, error) ||
         !tensors_make(&arena->outputs, item->op, item->shape, OUTPUTS, AT_START, PRIVATE, error))
         return false;
     arena->timings = (struct timing *)arena->memory.data;
+    arena->running = (size_t *)(arena->timings + arena->n_timings);
     memset(arena->timings, 0, arena->memory.bytes);
     int64_t scratch = 0;
     for (size_t k = 0; k < n_passed; k++) {
@@ -299,9 +305,10 @@ static void arena_free(struct arena *arena, size_t n_passed)
     free(arena->first);
 }
 
+/* Times the kernels; `culprit` gets the index of one that did not return, otherwise n_passed. */
 static bool time_passed(const struct variants *v, struct result **passed, size_t n_passed,
                         const struct check_options *check, const struct bench_options *options,
-                        struct timings *timings, struct error *error)
+                        struct timings *timings, size_t *culprit, struct error *error)
 {
     struct arena arena = {0};
     struct child child = {&arena, options->seconds};
@@ -309,12 +316,17 @@ static bool time_passed(const struct variants *v, struct result **passed, size_t
     double limit = check->seconds * (double)n_passed;
     bool done = arena_make(&arena, v, passed, n_passed, threads_of(v->item, check), error) &&
                 sandbox_run(take_samples, &child, limit, &end, error);
-    if (done && end.end != SANDBOX_RETURNED) {
-        for (size_t k = 0; k < n_passed; k++) {
-            passed[k]->verdict = end.end == SANDBOX_CRASHED ? CRASHED : TIMEOUT;
-            judge_say(&passed[k]->judgement, LAYER_CRASH, "the timing of this case's kernels %s",
-                      end.end == SANDBOX_CRASHED ? "crashed" : "took too long");
-        }
+    *culprit = n_passed;
+    if (done && (end.end != SANDBOX_RETURNED || *arena.running < n_passed)) {
+        *culprit = *arena.running < n_passed ? *arena.running : 0;
+        struct result *result = passed[*culprit];
+        bool crashed = end.end != SANDBOX_TIMED_OUT;
+        result->verdict = crashed ? CRASHED : TIMEOUT;
+        judge_say(&result->judgement, crashed ? LAYER_CRASH : LAYER_TIME,
+                  "did not return when it was timed: %s",
+                  !crashed     ? "the time was up"
+                  : end.signal ? strsignal(end.signal)
+                               : "ended the process");
     } else if (done) {
         done = collect(&arena, timings, error);
     }
@@ -338,8 +350,16 @@ bool bench_case(const struct assay_case *item, struct result *results, size_t n_
     if (n_passed == 0)
         return true;
     struct variants v;
-    bool done = variants_make(&v, item, options->llc_bytes, error) &&
-                time_passed(&v, passed, n_passed, check, options, timings, error);
+    bool done = variants_make(&v, item, options->llc_bytes, error), again = true;
+    while (done && again && n_passed > 0) {
+        size_t culprit;
+        done = time_passed(&v, passed, n_passed, check, options, timings, &culprit, error);
+        again = culprit < n_passed;
+        if (again) {
+            n_passed--;
+            memmove(&passed[culprit], &passed[culprit + 1], (n_passed - culprit) * sizeof(*passed));
+        }
+    }
     variants_free(&v);
     return done;
 }
