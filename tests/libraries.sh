@@ -20,7 +20,7 @@ complain() {
 expect() {
     status=$1 text=$2
     shift 2
-    output=$("$assay" "$@" --color never 2>&1)
+    output=$(timeout 100 "$assay" "$@" --color never 2>&1)
     got=$?
     [ $got = "$status" ] || complain "assay $*: exit $got, expected $status" "$output"
     printf '%s\n' "$output" | grep -qF -- "$text" || complain "assay $*: no \"$text\"" "$output"
@@ -34,6 +34,7 @@ cases=$source/cases/smoke/q4_K_gemv.json
 compile() { # compile SOURCE NAME [COMPILER...]
     from=$1 to=$dir/$2
     shift 2
+    rm -f "$to"
     "${@:-$cc}" -O2 -shared -fPIC -I"$include" -o "$to" "$from" 2>"$dir/compile.log" ||
         complain "compiling $from" "$(cat "$dir/compile.log")"
 }
@@ -79,6 +80,117 @@ body 'for (volatile int i = 0; !i;) {}'
 expect 1 "did not return within 0.5 s" check "$cases" -k 'mine|ref' -c 'n=17 k=256 ' \
     --timeout 0.5 --kernels "$dir/libbody.so"
 
+# Everything that a library's functions can do wrong is that kernel's verdict: `ref` is still judged.
+one='n=17 k=256 .*fill=exact'
+judged() { # judged TEXT OPTION...: mine is at fault, ref passes
+    text=$1
+    shift
+    expect 1 "$text" check "$cases" -k 'mine|/ref$' -c "$one" --kernels "$dir/libbody.so" "$@"
+    has "1 passed, 1 failed, 0 skipped"
+}
+has() { # has TEXT: in the output of the last `expect`
+    printf '%s\n' "$output" | grep -qF -- "$1" || complain "no \"$1\"" "$output"
+}
+asked() { # asked FUNCTION STATEMENT: a library in which that function does this
+    parameter=
+    [ "$1" = scratch_bytes ] && parameter=', int threads'
+    case $1 in
+    unsupported | depth) edit="/^static .*$1(const void/,/^}/s/^ .* \*s = /    $2\n&/" ;;
+    *) edit="s/^static const struct assay_kernel gemv = {/static int64_t $1(const void *shape$parameter)\n\
+{\n    (void)shape;\n    $2\n    return 0;\n}\n\n\
+static void prepare(const void *s, const void *a, void *p, int t)\n{ (void)s, (void)a, (void)p, (void)t; }\n\n\
+void *used = (void *)prepare;\n\n&\n    .$1 = $1,/"
+        [ "$1" = prepared_bytes ] && edit="$edit; s/^    .run = run,/    .prepare = prepare,\n&/" ;;
+    esac
+    sed "$edit" "$source/tests/example/mine.c" >"$dir/body.c"
+    compile "$dir/body.c" libbody.so
+}
+for function in unsupported depth prepared_bytes scratch_bytes; do
+    asked $function '*(volatile int *)8 = 0;'
+    judged "Segmentation fault in $function"
+    asked $function 'for (volatile int i = 0; !i;) {}'
+    judged "$function did not return within 0.3 s" --timeout 0.3
+    asked $function 'extern void _exit(int); _exit(0);'
+    judged "$function ended the process"
+done
+asked scratch_bytes 'return -5;'
+judged "scratch_bytes returned -5"
+asked prepared_bytes 'return -1;'
+judged "prepared_bytes returned -1"
+asked depth 'return 0;'
+judged "declares a depth of 0"
+for function in prepared_bytes scratch_bytes; do
+    asked $function 'return INT64_MAX;'
+    expect 0 "1 passed, 0 failed, 1 skipped" check "$cases" -k 'mine|/ref$' -c "$one" \
+        --kernels "$dir/libbody.so"
+    has "over the memory budget"
+done
+asked scratch_bytes 'return 64 << 20;'
+expect 0 "over the memory budget" check "$cases" -k 'mine|/ref$' -c "$one" --memory 32M \
+    --kernels "$dir/libbody.so"
+expect 0 "2 passed" check "$cases" -k 'mine|/ref$' -c "$one" --memory 96M \
+    --kernels "$dir/libbody.so"
+
+# A kernel that always hangs costs three time limits, not one for every case.
+body 'for (volatile int i = 0; !i;) {}'
+expect 1 "mine:plain timed out 3 times before" check "$cases" -k 'mine|/ref$' --timeout 0.2 \
+    --kernels "$dir/libbody.so"
+has " 3 failed"
+
+# One that returns when checked, but not when timed: the others are timed.
+bench() { # bench TEXT STATEMENT: after 300 calls, more than a check makes
+    body "static int calls; if (++calls > 300) { $2 }"
+    expect 1 "$1" bench "$cases" -k 'mine|/ref$' -c "$one" --time 0.02 --timeout 2 \
+        --kernels "$dir/libbody.so"
+    has "  ref  "
+    has "1 passed, 1 failed"
+}
+bench "when it was timed: Segmentation fault" '*(volatile int *)8 = 0;'
+bench "when it was timed: ended the process" 'extern void _exit(int); _exit(0);'
+bench "when it was timed: the time was up" 'for (volatile int i = 0; !i;) {}'
+
+# Whatever a library says is printed and reported in printable characters.
+escape=$(printf '\033')
+for function in unsupported run; do
+    statement='return \"bad\\033[31m\\n\\377\";'
+    if [ $function = run ]; then body "$statement" && status=1; else asked $function "$statement" && status=0; fi
+    rm -f "$dir/report.json"
+    expect $status 'bad\x1b[31m\x0a\xff' check "$cases" -k 'mine|/ref$' -c "$one" \
+        --kernels "$dir/libbody.so" --json "$dir/report.json"
+    has "report: "
+    grep -qF 'bad\\x1b[31m\\x0a\\xff"' "$dir/report.json" || complain "not in the report"
+    printf '%s' "$output" | grep -qF "$escape" && complain "an escape character in the output" "$output"
+done
+asked unsupported 'return \"\";'
+expect 0 "does not say why" check "$cases" -k 'mine|/ref$' -c "$one" --kernels "$dir/libbody.so"
+
+# What it prints does not mix with the results.
+body 'extern int puts(const char *); puts(\"noise\");'
+"$assay" check "$cases" -k mine -c "$one" --kernels "$dir/libbody.so" >"$dir/out" 2>"$dir/err" ||
+    complain "a kernel that prints" "$(cat "$dir/out" "$dir/err")"
+grep -q noise "$dir/out" && complain "a kernel's output is on stdout" "$(cat "$dir/out")"
+grep -q noise "$dir/err" || complain "a kernel's output is lost"
+
+# Threads that a call leaves behind end with its process.
+body 'extern int pthread_create(unsigned long *, const void *, void *(*)(void *), void *), pause(void); \
+unsigned long t; pthread_create(\&t, 0, (void *(*)(void *))pause, 0);'
+expect 0 "1 passed" check "$cases" -k mine -c "$one" --kernels "$dir/libbody.so"
+
+# The replay line and the report's command are what a shell reads back.
+compile "$dir/broken.c" libbroken.so
+mv "$dir/libbroken.so" "$dir/it's mine.so"
+rm -f "$dir/report.json"
+expect 1 "    replay: assay replay 'q4_K_gemv" check "$cases" -k mine -c "$one" --shrink 0 \
+    --kernels "$dir/it's mine.so" --json "$dir/report.json"
+replay=$(printf '%s\n' "$output" | sed -n 's/^    replay: assay //p')
+output=$(eval "\"\$assay\" $replay" 2>&1)
+[ $? = 1 ] || complain "the replay line" "$replay
+$output"
+command=$(sed -n 's/^ "command": "\(.*\)",$/\1/p' "$dir/report.json" | sed 's/\\\\/\\/g')
+output=$(eval "$command" 2>&1)
+[ $? = 1 ] || complain "the report's command" "$command
+$output"
+
 # Libraries that cannot be used.
 faulty() { # faulty TEXT SED-EXPRESSION: the example, edited
     sed "$2" "$source/tests/example/mine.c" >"$dir/faulty.c"
@@ -101,6 +213,37 @@ constructor() { # constructor TEXT STATEMENT
 }
 constructor "crashed while it was loaded: Segmentation fault" '*(volatile int *)8 = 0;'
 constructor 'ended the process' 'extern void _exit(int); _exit(0);'
+constructor 'starts threads when it is loaded' 'extern int pthread_create(unsigned long *, const \
+void *, void *(*)(void *), void *), pause(void); unsigned long t; \
+pthread_create(\&t, 0, (void *(*)(void *))pause, 0);'
+plain_cc=$cc cc=$dir/cc-openmp
+printf '#!/bin/sh\nexec "%s" -fopenmp "$@"\n' "$plain_cc" >"$cc" && chmod +x "$cc"
+constructor 'starts threads when it is loaded' \
+    'int n = 0;\n_Pragma(\"omp parallel num_threads(2) reduction(+:n)\")\nn++;'
+cc=$plain_cc
+for name in 'pl ain' "pl'ain" 'pl\\\\ain' 'plain\\033[31m' "$(printf '%65s' | tr ' ' x)"; do
+    faulty 'has a name that is not' "s/\.name = \"plain\"/.name = \"$name\"/"
+    faulty 'the library has a name that is not' "s/1, \"mine\", kernels}/1, \"$name\", kernels}/"
+done
+printf '%s' "$output" | grep -qF "$escape" && complain "an escape character in the output" "$output"
+faulty 'has a tier that is not' 's/\.tier = "c"/.tier = "c\\n"/'
+faulty 'unknown op "q4\x1b"' 's/"q4_K_gemv",/"q4\\033",/'
+
+# Libraries that change the process that loads them.
+started() { # started KIND STATEMENT
+    sed "s/^#include <string.h>/#include <fenv.h>\n#include <stdio.h>\n&/; s/^enum { LANES/\
+__attribute__(($1)) static void start(void) { $2 }\n&/; s/const char \*broken = rule_broken(s);/\
+if (fegetround() != FE_TONEAREST) return \"rounds otherwise\"; &/" "$source/tests/example/mine.c" \
+        >"$dir/body.c"
+    compile "$dir/body.c" libbody.so
+    output=$("$assay" check "$cases" -k mine -c "$one" --kernels "$dir/libbody.so" 2>"$dir/err") ||
+        complain "$1 $2: exit $?" "$output"
+    printf '%s\n' "$output" | grep -q noise && complain "$1 $2: on stdout" "$output"
+}
+started constructor 'fesetround(FE_UPWARD);'
+started constructor 'puts(\"noise\"); fflush(stdout);'
+started destructor '*(volatile int *)8 = 0;'
+started destructor 'puts(\"noise\"); fflush(stdout);'
 printf 'not a library\n' >"$dir/text.so"
 expect 2 "text.so" list --kernels "$dir/text.so"
 
