@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <gsl/gsl_errno.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,7 @@ int main(int argc, char **argv)
     struct error error = {0};
     struct options options;
     int status = EXIT_USAGE;
+    signal(SIGCHLD, SIG_DFL);    /* if it came to us ignored, no child could be waited for */
     gsl_set_error_handler_off(); /* it would abort; what can fail is checked where it is used */
     if (options_parse(argc, argv, &options, &error)) {
         terminal_init(options.color);

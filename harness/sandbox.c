@@ -96,8 +96,12 @@ static bool supervise(pid_t child, int fd, double seconds, struct sandbox_result
         kill(child, SIGKILL);
     kill(-child, SIGKILL); /* what it left behind */
     int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
+    pid_t waited;
+    do {
+        waited = waitpid(child, &status, 0);
+    } while (waited < 0 && errno == EINTR);
+    if (ended >= 0 && waited < 0)
+        return fail(error, "cannot wait for a child process: %s", strerror(errno));
     if (ended == 0) {
         result->end = SANDBOX_TIMED_OUT;
     } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {

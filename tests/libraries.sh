@@ -76,6 +76,8 @@ body() { # body STATEMENT: a library whose kernel does this
 body '*(volatile float *)(a->x + s->k) = 0;'
 expect 1 "past the end of x" check "$cases" -k 'mine|avx|ref' -c 'n=17 k=256 ' \
     --kernels "$dir/libbody.so"
+env --ignore-signal=CHLD "$assay" check "$cases" -k mine -c 'n=17 k=256 ' --kernels "$dir/libbody.so" \
+    2>&1 | grep -qF "past the end of x" || complain "a crash where SIGCHLD is ignored"
 body 'for (volatile int i = 0; !i;) {}'
 expect 1 "did not return within 0.5 s" check "$cases" -k 'mine|ref' -c 'n=17 k=256 ' \
     --timeout 0.5 --kernels "$dir/libbody.so"

@@ -107,6 +107,16 @@ static void test_wait_fails(void)
     CU_ASSERT(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
 
+static void test_unwaitable(void)
+{
+    struct error error = {{0}};
+    struct sandbox_result result;
+    void (*before)(int) = signal(SIGCHLD, SIG_IGN);
+    CU_ASSERT_FALSE(sandbox_run(abort_there, NULL, 5, &result, &error));
+    signal(SIGCHLD, before);
+    CU_ASSERT_STRING_EQUAL(error.text, "cannot wait for a child process: No child processes");
+}
+
 static void test_escape(void)
 {
     static const char foreign[] = "a\033[1m\n\x7f\xc3\xa9";
@@ -166,6 +176,7 @@ int main(void)
         {"a child returns, crashes, hangs", test_ends},
         {"interruptions do not prolong the wait", test_interrupted},
         {"a wait that fails is an error", test_wait_fails},
+        {"a child whose end is not told is an error", test_unwaitable},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo text[] = {
