@@ -4,8 +4,10 @@
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/q4_K_dequant.h"
+#include "ref/q4_K_gemm.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
+#include "ref/q4_K_gemv_moe_id.h"
 #include "ref/q4_K_quantize.h"
 
 #if ASSAY_TIER_AVX2
@@ -24,6 +26,10 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_ref_i8,
     &moe_router_topk_softmax_ref,
     &moe_ids_tpe_ref,
+    &q4_K_gemm_ref,
+    &q4_K_gemm_ref_i8,
+    &q4_K_gemv_moe_id_ref,
+    &q4_K_gemv_moe_id_ref_i8,
 #if ASSAY_TIER_AVX2
     &q4_K_dequant_avx2,
     &q4_K_gemv_avx2_f32,
@@ -32,6 +38,11 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_avx2_i8,
     &moe_router_topk_softmax_avx2,
     &moe_ids_tpe_avx2,
+    &q4_K_gemm_moe_id_avx2_f16,
+    &q4_K_gemm_avx2_f32,
+    &q4_K_gemm_avx2_i8,
+    &q4_K_gemv_moe_id_avx2_f32,
+    &q4_K_gemv_moe_id_avx2_i8,
 #endif
 #if ASSAY_TIER_AVX512VNNI
     &q4_K_dequant_avx512vnni,
@@ -43,6 +54,13 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_avx512vnni_i8_packed,
     &moe_router_topk_softmax_avx512vnni,
     &moe_ids_tpe_avx512vnni,
+    &q4_K_gemm_moe_id_avx512vnni_f16,
+    &q4_K_gemm_avx512vnni_f32,
+    &q4_K_gemm_avx512vnni_i8,
+    &q4_K_gemm_avx512vnni_i8_packed,
+    &q4_K_gemv_moe_id_avx512vnni_f32,
+    &q4_K_gemv_moe_id_avx512vnni_i8,
+    &q4_K_gemv_moe_id_avx512vnni_i8_packed,
 #endif
 };
 

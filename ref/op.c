@@ -7,20 +7,23 @@
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/op_parts.h"
 #include "ref/q4_K_dequant.h"
+#include "ref/q4_K_gemm.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
+#include "ref/q4_K_gemv_moe_id.h"
 #include "ref/q4_K_quantize.h"
 
 const struct assay_op *const assay_ops[] = {
     &q4_K_dequant_op,     &q4_K_quantize_op,           &q4_K_gemv_op,
     &q4_K_gemm_moe_id_op, &moe_router_topk_softmax_op, &moe_ids_tpe_op,
+    &q4_K_gemm_op,        &q4_K_gemv_moe_id_op,
 };
 const size_t assay_n_ops = sizeof(assay_ops) / sizeof(*assay_ops);
 
 const char *const assay_fill_names[] = {"exact", "model", "edge"};
 const char *const assay_routing_names[] = {"uniform",    "zipf",       "one_expert",
                                            "tile_edges", "duplicates", "invalid"};
-const char *const assay_numerics_names[] = {"bits", "f32", "i8"};
+const char *const assay_numerics_names[] = {"bits", "f32", "i8", "f16"};
 
 const struct assay_op *assay_find_op(const char *name)
 {

@@ -14,9 +14,11 @@
  * Dispatch  indirect = 0: grid is NULL, the whole of tpe and ids counts. indirect = 1: the work is
  *           grid = (pair tiles of 32, row tiles of 64, experts) as moe_ids_tpe writes it. The
  *           results have equal bits.
- * Numerics  f32, i8 (twin: q4_K_add_i8). Weights and activations that are not finite make the
- *           outputs that they enter NaN or infinite, and no others. Where nothing over- or
- *           underflows, 8 times the activations give exactly 8 times the outputs.
+ * Numerics  f32, i8 (twin: q4_K_add_i8), f16: dequantized weights and activations are rounded to
+ *           f16, to nearest even, subnormals kept, from 65520 on to infinity; sums in f32. Weights
+ *           and activations that are not finite, or become so, make the outputs that they enter NaN
+ *           or infinite, and no others. Where nothing over- or underflows, 8 times the activations
+ *           give exactly 8 times the outputs.
  * Memory    w aligned to 2 bytes, the others to 4. dst overlaps nothing. Not read: ids at
  *           i >= tpe[e], weights of experts with tpe 0, bytes of `w` before w_offset. Not written:
  *           rows of dst whose pair is in no list. No pair is in two lists.

@@ -77,6 +77,7 @@ static void test_tolerance_f32(void)
     CU_ASSERT(near(judge_tolerance(&e, ASSAY_F32, 4), 1.25, 1e-15));
     CU_ASSERT_EQUAL(judge_tolerance(&e, ASSAY_F32, 0), 0.25);
     CU_ASSERT_EQUAL(judge_tolerance(&e, ASSAY_BITS, 0), 0.25);
+    CU_ASSERT(near(judge_tolerance(&e, ASSAY_F16, 4), 1.25, 1e-15));
     e.step = e.step_sq = e.reach = e.flushed = 1e9; /* belong to the integer classes */
     CU_ASSERT(near(judge_tolerance(&e, ASSAY_F32, 4), 1.25, 1e-15));
 }
@@ -464,6 +465,8 @@ static void test_nmse(void)
     SAID(judgement, "NMSE 5.8e-11 is above 1e-11");
     FOUND(judgement, BIT(STATISTICS));
     CU_ASSERT_EQUAL(judgement.bad, 0);
+    row.in.numerics = ASSAY_F16;
+    FOUND(judge(&row.in), BIT(STATISTICS));
     row.in.numerics = ASSAY_I8;
     SAID(judge(&row.in), "");
     row.in.numerics = ASSAY_F32;

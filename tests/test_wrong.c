@@ -50,12 +50,15 @@ static bool run_case(const struct assay_case *item, struct trial *trials, size_t
 {
     struct expectation x = {0};
     bool ok = true;
+    unsigned needs = 0;
+    for (size_t i = 0; i < count; i++)
+        needs |= trials[i].kernel.op == item->op ? expectation_needs(trials[i].kernel.abi) : 0;
     for (size_t i = 0; ok && i < count; i++) {
         bool hangs = trials[i].layers >> LAYER_TIME & 1; /* once is enough */
         bool done = trials[i].wrong->bug && trials[i].caught && (!all || hangs);
         if (trials[i].kernel.op != item->op || done)
             continue;
-        ok = (x.item || expectation_make(&x, item, true, &options, error)) &&
+        ok = (x.item || expectation_make(&x, item, needs, &options, error)) &&
              run_trial(&trials[i], &x, error);
     }
     expectation_free(&x);
@@ -124,12 +127,14 @@ static void add(struct trial *trials, size_t *count, const struct wrong *wrong, 
 int main(int argc, char **argv)
 {
     struct error error = {0};
-    struct trial *trials = calloc(n_wrong_matmul + n_wrong_others, sizeof(*trials));
+    struct trial *trials =
+        calloc(n_wrong_matmul + n_wrong_matmul_more + n_wrong_others, sizeof(*trials));
     size_t count = 0, missed = 0;
     bool all = argc == 4 && strcmp(argv[3], "table") == 0;
     if ((argc != 3 && !all) || !trials)
         return 2;
     add(trials, &count, wrong_matmul, n_wrong_matmul);
+    add(trials, &count, wrong_matmul_more, n_wrong_matmul_more);
     add(trials, &count, wrong_others, n_wrong_others);
     for (int seed = 1; seed <= atoi(argv[2]); seed++) {
         if (!run_seed(argv[1], (uint64_t)seed, trials, count, all, &error)) {

@@ -18,6 +18,8 @@ struct wrong {
 
 extern const struct wrong wrong_matmul[];
 extern const size_t n_wrong_matmul;
+extern const struct wrong wrong_matmul_more[];
+extern const size_t n_wrong_matmul_more;
 extern const struct wrong wrong_others[];
 extern const size_t n_wrong_others;
 
