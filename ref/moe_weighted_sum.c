@@ -135,9 +135,9 @@ enum edge_kind {
     CANCELS, /* the slot before it, but for a few ULPs */
     SUBNORMAL_ROW,
     SUBNORMAL_WEIGHT,
-    LARGE,    /* products around 1e30 */
+    LARGE,     /* products around 1e30 */
     OVERFLOWS, /* products around 1e39 */
-    SMALL,    /* products around 1e-38, the least normal number */
+    SMALL,     /* products around 1e-38, the least normal number */
     ONE_NAN,
     ONE_INFINITY,
     INFINITE_WEIGHT,

@@ -82,11 +82,10 @@ static float exact_gate(struct assay_random *random)
 static float edge_gate(int64_t kind, struct assay_random *random)
 {
     static const float values[] = {
-        0,         -0.0f,     0x1p-149f, -0x1.8p-127f, 0x1p-126f, -0x1p-126f, -1e-30f,  1e-8f,
-        16.6f,     -16.6f,    -87.3f,    -87.4f,       -88,       -88.1f,     -88.7f,   -88.73f,
-        -103.9f,   -104,      -104.1f,   -746,         -1e10f,    -FLT_MAX,   87.3f,    88,
-        88.73f,    89,        104,       746,          1e30f,     FLT_MAX,    INFINITY, -INFINITY,
-        NAN,       -NAN,
+        0,       -0.0f,  0x1p-149f, -0x1.8p-127f, 0x1p-126f, -0x1p-126f, -1e-30f, 1e-8f,   16.6f,
+        -16.6f,  -87.3f, -87.4f,    -88,          -88.1f,    -88.7f,     -88.73f, -103.9f, -104,
+        -104.1f, -746,   -1e10f,    -FLT_MAX,     87.3f,     88,         88.73f,  89,      104,
+        746,     1e30f,  FLT_MAX,   INFINITY,     -INFINITY, NAN,        -NAN,
     };
     const int64_t n = sizeof(values) / sizeof(*values);
     if (kind % (n + 6) < n)
@@ -96,8 +95,8 @@ static float edge_gate(int64_t kind, struct assay_random *random)
 
 static float edge_up(struct assay_random *random)
 {
-    static const float values[] = {0,      -0.0f,    0x1p-149f, -0x1.8p-128f, 1e-30f,   1e30f,
-                                   -1e30f, FLT_MAX,  -FLT_MAX,  INFINITY,     -INFINITY, NAN};
+    static const float values[] = {0,      -0.0f,   0x1p-149f, -0x1.8p-128f, 1e-30f,    1e30f,
+                                   -1e30f, FLT_MAX, -FLT_MAX,  INFINITY,     -INFINITY, NAN};
     const int64_t n = sizeof(values) / sizeof(*values);
     int64_t kind = assay_below(random, 3 * n);
     return kind < n ? values[kind] : (float)random->gaussian(random);
@@ -226,8 +225,9 @@ static bool not_finite_as_contracted(float gate, float up, float out)
     double silu_of_gate = silu((double)gate), wanted = silu_of_gate * (double)up;
     if (isfinite(wanted) || (isfinite(gate) && isfinite(up)))
         return true; /* or an overflow, which the bound excuses */
-    if (isfinite(gate) && gate <= SILU_MUL_LEAST && !isnan(up))
-        return isnan(out) || out == (float)-(double)up;
+    bool vanishes = gate <= SILU_MUL_LEAST || fabsf(gate) < FLT_MIN;
+    if (isfinite(gate) && vanishes && isnan(out))
+        return true;
     return isnan(wanted) ? isnan(out) : (double)out == wanted;
 }
 
