@@ -25,7 +25,7 @@ static const char *run(const void *shape, const void *args, const void *prepared
     if (illegal)
         return illegal;
     int64_t units = divide_up(s->m, UNIT_COLUMNS);
-    threads = s->tokens * s->top_k <= PARALLEL_TERMS / s->m ? 1 : threads;
+    threads = s->tokens * s->top_k * s->m < PARALLEL_TERMS ? 1 : threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         struct range mine = thread_range(s->tokens * units);

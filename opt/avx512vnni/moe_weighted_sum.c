@@ -8,7 +8,7 @@
 #include "opt/avx512vnni/kernels.h"
 
 #define UNIT_COLUMNS 1024
-#define THREAD_UNITS 8 /* fewer rows of units than this are not worth a thread */
+#define THREAD_TERMS 32768 /* fewer than this are not worth a thread */
 
 static void sum_unit(const struct moe_weighted_sum_shape *s, const struct moe_weighted_sum_args *a,
                      int64_t token, int64_t first)
@@ -27,7 +27,7 @@ static const char *run(const void *shape, const void *args, const void *prepared
     if (illegal)
         return illegal;
     int64_t pieces = ceil_div(s->m, UNIT_COLUMNS), units = s->tokens * pieces;
-    int team = (int)min_i64(threads, ceil_div(units * s->top_k, THREAD_UNITS));
+    int team = (int)min_i64(threads, ceil_div(s->tokens * s->top_k * s->m, THREAD_TERMS));
 #pragma omp parallel num_threads(team) if (team > 1)
     {
         int rank = omp_get_thread_num(), of = omp_get_num_threads();
