@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "opt/cpu.h"
-#include "opt/kernels.h"
 #include "ref/activation_i8.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
@@ -13,102 +11,7 @@
 #include "ref/q4_K_dequant.h"
 #include "ref/q4_K_gemv.h"
 #include "ref/q4_K_quantize.h"
-#include "tests/cunit_main.h"
-
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-#define GOLDEN       ASSAY_SOURCE_DIR "/tests/golden/"
-
-/* ---- helpers ---- */
-
-/* The whole of "<group><what>.bin", malloced; it must have `bytes` bytes, unless that is 0. */
-static void *load(const char *group, const char *what, size_t bytes, size_t *size)
-{
-    char path[1024];
-    snprintf(path, sizeof(path), GOLDEN "%s%s.bin", group, what);
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        printf("\n  cannot open %s\n", path);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    CU_ASSERT_EQUAL_FATAL(fseek(file, 0, SEEK_END), 0);
-    long end = ftell(file);
-    CU_ASSERT_TRUE_FATAL(end > 0 && (bytes == 0 || (size_t)end == bytes));
-    rewind(file);
-    void *data = malloc((size_t)end);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(data);
-    CU_ASSERT_EQUAL_FATAL(fread(data, 1, (size_t)end, file), (size_t)end);
-    fclose(file);
-    if (size)
-        *size = (size_t)end;
-    return data;
-}
-
-static bool same(float a, float b)
-{
-    return (isnan(a) && isnan(b)) || assay_f32_bits(a) == assay_f32_bits(b);
-}
-
-static size_t count_different(const float *a, const float *b, size_t count)
-{
-    size_t different = 0;
-    for (size_t i = 0; i < count; i++)
-        different += !same(a[i], b[i]);
-    return different;
-}
-
-/* The n-th of the project's kernels of this op and class that can run here; NULL: no more. */
-static const struct assay_kernel *runnable(const char *op, enum assay_numerics numerics, size_t n)
-{
-    const struct assay_kernels *own = assay_own_kernels();
-    for (uint32_t i = 0; i < own->count; i++) {
-        const struct assay_kernel *kernel = own->kernels[i];
-        if (strcmp(kernel->op, op) != 0 || kernel->numerics != (uint32_t)numerics ||
-            cpu_tier_lacks(kernel->tier, cpu_detect()))
-            continue;
-        if (n-- == 0)
-            return kernel;
-    }
-    return NULL;
-}
-
-static void *buffer(int64_t bytes)
-{
-    size_t size = ((size_t)bytes + ASSAY_BUFFER_ALIGN) / ASSAY_BUFFER_ALIGN * ASSAY_BUFFER_ALIGN;
-    void *data = aligned_alloc(ASSAY_BUFFER_ALIGN, size);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(data);
-    memset(data, 0xa5, size);
-    return data;
-}
-
-/* Calls a kernel as an engine does: weights packed once, memory from outside. False: it cannot run
- * this shape. */
-static bool call(const struct assay_kernel *kernel, const void *shape, const void *args,
-                 int threads)
-{
-    if (kernel->unsupported && kernel->unsupported(shape))
-        return false;
-    void *prepared = NULL, *scratch = NULL;
-    if (kernel->prepare) {
-        prepared = buffer(kernel->prepared_bytes(shape));
-        kernel->prepare(shape, args, prepared, threads);
-    }
-    if (kernel->scratch_bytes)
-        scratch = buffer(kernel->scratch_bytes(shape, threads));
-    const char *refusal = kernel->run(shape, args, prepared, scratch, threads);
-    if (refusal)
-        printf("\n  %s/%s refuses: %s\n", kernel->op, kernel->name, refusal);
-    CU_ASSERT_PTR_NULL(refusal);
-    free(prepared);
-    free(scratch);
-    return true;
-}
-
-/* Names the kernel that does not do as expected. */
-static void expect(bool good, const struct assay_kernel *kernel, const char *what)
-{
-    if (!good)
-        printf("\n  %s/%s: %s\n", kernel->op, kernel->name, what);
-    CU_ASSERT_TRUE(good);
-}
+#include "tests/golden.h"
 
 /* ---- f16 ---- */
 
@@ -336,9 +239,9 @@ static void gemv_free(struct gemv_data *data)
     free(data->wanted);
 }
 
-/* All rows of w with row r of x; only row r's result is in the file. */
-static void check_gemv_row(const struct gemv_data *data, const struct assay_kernel *kernel,
-                           int64_t r, int threads)
+/* All rows of w with row r of x; only row r's result is in the file. Returns err / bound. */
+static double check_gemv_row(const struct gemv_data *data, const struct assay_kernel *kernel,
+                             int64_t r, int threads)
 {
     const float *x = &data->x[r * data->k];
     struct q4_K_gemv_shape shape = {data->rows, data->k, 0};
@@ -346,14 +249,14 @@ static void check_gemv_row(const struct gemv_data *data, const struct assay_kern
     struct q4_K_gemv_args args = {data->w, x, y};
     if (!call(kernel, &shape, &args, threads)) {
         free(y);
-        return;
+        return 0;
     }
     struct bounds bounds = {0};
     for (int64_t b = 0; b < data->k / 256; b++)
         add_bounds(data->w + (r * data->k / 256 + b) * 144, &x[b * 256], &bounds);
     double bound =
         bound_of(&bounds, (enum assay_numerics)kernel->numerics, kernel->depth(&shape), data->k);
-    expect(fabs((double)y[r] - data->wanted[r]) <= bound, kernel, "beyond its bound");
+    double used = fabs((double)y[r] - data->wanted[r]) / bound;
     if (kernel->numerics == ASSAY_I8) {
         float *twin = buffer(data->rows * (int64_t)sizeof(float));
         args.y = twin;
@@ -362,6 +265,7 @@ static void check_gemv_row(const struct gemv_data *data, const struct assay_kern
         free(twin);
     }
     free(y);
+    return used;
 }
 
 static void check_gemv(enum assay_numerics numerics)
@@ -371,10 +275,14 @@ static void check_gemv(enum assay_numerics numerics)
         struct gemv_data data = gemv_load(rows[i], k[i]);
         const struct assay_kernel *kernel;
         for (size_t n = 0; (kernel = runnable("q4_K_gemv", numerics, n)); n++) {
+            char file[32];
+            double used = 0;
             for (int64_t r = 0; r < data.rows; r++) {
-                check_gemv_row(&data, kernel, r, 1);
-                check_gemv_row(&data, kernel, r, 2);
+                used = fmax(used, check_gemv_row(&data, kernel, r, 1));
+                used = fmax(used, check_gemv_row(&data, kernel, r, 2));
             }
+            snprintf(file, sizeof(file), "q8k_n%d_dot_f32act", (int)k[i]);
+            report_utilisation(kernel, file, used);
         }
         gemv_free(&data);
     }
