@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "opt/kernels.h"
 
+#include "ref/activation_quantize.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
+#include "ref/moe_weighted_sum.h"
 #include "ref/q4_K_dequant.h"
 #include "ref/q4_K_gemm.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
 #include "ref/q4_K_gemv_moe_id.h"
 #include "ref/q4_K_quantize.h"
+#include "ref/silu_mul.h"
 
 #if ASSAY_TIER_AVX2
 #include "opt/avx2/kernels.h"
@@ -30,6 +33,9 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_ref_i8,
     &q4_K_gemv_moe_id_ref,
     &q4_K_gemv_moe_id_ref_i8,
+    &activation_quantize_ref,
+    &silu_mul_ref,
+    &moe_weighted_sum_ref,
 #if ASSAY_TIER_AVX2
     &q4_K_dequant_avx2,
     &q4_K_gemv_avx2_f32,
@@ -43,6 +49,9 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_avx2_i8,
     &q4_K_gemv_moe_id_avx2_f32,
     &q4_K_gemv_moe_id_avx2_i8,
+    &activation_quantize_avx2,
+    &silu_mul_avx2,
+    &moe_weighted_sum_avx2,
 #endif
 #if ASSAY_TIER_AVX512VNNI
     &q4_K_dequant_avx512vnni,
@@ -61,6 +70,9 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemv_moe_id_avx512vnni_f32,
     &q4_K_gemv_moe_id_avx512vnni_i8,
     &q4_K_gemv_moe_id_avx512vnni_i8_packed,
+    &activation_quantize_avx512vnni,
+    &silu_mul_avx512vnni,
+    &moe_weighted_sum_avx512vnni,
 #endif
 };
 

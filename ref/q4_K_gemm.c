@@ -139,13 +139,14 @@ static int64_t inner(const void *shape)
     return ((const shape_t *)shape)->k;
 }
 
-static void oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
+static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
                    const int64_t *columns, int64_t n_columns, struct assay_expected *expected)
 {
     (void)tensor;
     args_t a = args_of(t);
     q4_K_matmul_expect(products, shape, &a, ((const shape_t *)shape)->tokens, numerics, columns,
                        n_columns, expected);
+    return true;
 }
 
 static bool twin(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,

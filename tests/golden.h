@@ -174,4 +174,12 @@ static inline double bound_of(const struct bounds *b, enum assay_numerics numeri
            slack;
 }
 
+/* Prints how much of a bound a kernel uses up on a file; more than all of it fails. */
+static inline void report_utilisation(const struct assay_kernel *kernel, const char *file,
+                                      double utilisation)
+{
+    printf("\n    %s/%s, %s: %.3g of the bound", kernel->op, kernel->name, file, utilisation);
+    expect(utilisation <= 1, kernel, "beyond its bound");
+}
+
 #endif

@@ -22,5 +22,7 @@ extern const struct wrong wrong_matmul_more[];
 extern const size_t n_wrong_matmul_more;
 extern const struct wrong wrong_others[];
 extern const size_t n_wrong_others;
+extern const struct wrong wrong_elementwise[];
+extern const size_t n_wrong_elementwise;
 
 #endif
