@@ -289,11 +289,13 @@ bool judge_real(const struct judge_input *in, const char *tensor, struct judgeme
 bool elements_equal(const struct assay_tensor *tensor, const void *expected, const void *got,
                     int64_t i)
 {
-    if (tensor->dtype == ASSAY_DTYPE_U8)
-        return ((const uint8_t *)expected)[i] == ((const uint8_t *)got)[i];
     if (tensor->dtype == ASSAY_DTYPE_F32)
         return same_bits(((const float *)expected)[i], ((const float *)got)[i]);
-    return ((const uint32_t *)expected)[i] == ((const uint32_t *)got)[i];
+    switch (assay_dtype_bytes(tensor->dtype)) {
+    case 1: return ((const uint8_t *)expected)[i] == ((const uint8_t *)got)[i];
+    case 2: return ((const uint16_t *)expected)[i] == ((const uint16_t *)got)[i];
+    default: return ((const uint32_t *)expected)[i] == ((const uint32_t *)got)[i];
+    }
 }
 
 static double element_value(const struct assay_tensor *tensor, const void *data, int64_t i)
@@ -302,6 +304,8 @@ static double element_value(const struct assay_tensor *tensor, const void *data,
     case ASSAY_DTYPE_U8: return ((const uint8_t *)data)[i];
     case ASSAY_DTYPE_U32: return ((const uint32_t *)data)[i];
     case ASSAY_DTYPE_I32: return ((const int32_t *)data)[i];
+    case ASSAY_DTYPE_I8: return ((const int8_t *)data)[i];
+    case ASSAY_DTYPE_I16: return ((const int16_t *)data)[i];
     default: return (double)((const float *)data)[i];
     }
 }

@@ -115,7 +115,7 @@ bool judge_real(const struct judge_input *input, const char *tensor, struct judg
 bool elements_equal(const struct assay_tensor *tensor, const void *expected, const void *got,
                     int64_t i);
 
-/* Compares whole tensors of 4-byte elements or bytes, 0 ULP. */
+/* Compares whole tensors of any type, 0 ULP. */
 void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns,
                 const void *expected, const void *got, struct judgement *judgement);
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "opt/kernels.h"
 
+#include "ref/activation_quantize.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
+#include "ref/moe_weighted_sum.h"
 #include "ref/q4_K_dequant.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
 #include "ref/q4_K_quantize.h"
+#include "ref/silu_mul.h"
 
 #if ASSAY_TIER_AVX2
 #include "opt/avx2/kernels.h"
@@ -24,6 +27,9 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_ref_i8,
     &moe_router_topk_softmax_ref,
     &moe_ids_tpe_ref,
+    &activation_quantize_ref,
+    &silu_mul_ref,
+    &moe_weighted_sum_ref,
 #if ASSAY_TIER_AVX2
     &q4_K_dequant_avx2,
     &q4_K_gemv_avx2_f32,
@@ -32,6 +38,9 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_avx2_i8,
     &moe_router_topk_softmax_avx2,
     &moe_ids_tpe_avx2,
+    &activation_quantize_avx2,
+    &silu_mul_avx2,
+    &moe_weighted_sum_avx2,
 #endif
 #if ASSAY_TIER_AVX512VNNI
     &q4_K_dequant_avx512vnni,
@@ -43,6 +52,9 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_avx512vnni_i8_packed,
     &moe_router_topk_softmax_avx512vnni,
     &moe_ids_tpe_avx512vnni,
+    &activation_quantize_avx512vnni,
+    &silu_mul_avx512vnni,
+    &moe_weighted_sum_avx512vnni,
 #endif
 };
 

@@ -147,11 +147,6 @@ static struct moe_ids_tpe_args args_of(void *const *t)
     return (struct moe_ids_tpe_args){t[0], t[1], t[2], t[3]};
 }
 
-static bool is_valid(const shape_t *s, int32_t id)
-{
-    return id >= 0 && id < s->experts;
-}
-
 static bool reshape_same(const void *shape, const struct assay_fill *how, void *other)
 {
     (void)how;
@@ -188,7 +183,7 @@ static int64_t broken_sum(const void *shape, void *const *t, const void *other_s
     int64_t difference = 0;
     *tensor = 1;
     for (int64_t pair = 0; pair < count_selected(s); pair++)
-        difference += is_valid(s, a.selected[pair]);
+        difference += moe_is_expert(a.selected[pair], s->experts);
     for (int64_t e = 0; e < s->experts; e++)
         difference -= a.tpe[e];
     return difference == 0 ? -1 : miscounted(s, &a);
@@ -230,7 +225,8 @@ static void derive_relabelled(const void *shape, void *const *t, const void *oth
     int32_t *relabelled = other[0];
     for (int64_t pair = 0; pair < count_selected(s); pair++) {
         int32_t id = selected[pair];
-        relabelled[pair] = is_valid(s, id) ? (int32_t)((id + (int64_t)1) % s->experts) : id;
+        relabelled[pair] =
+            moe_is_expert(id, s->experts) ? (int32_t)((id + (int64_t)1) % s->experts) : id;
     }
 }
 

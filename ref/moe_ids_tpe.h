@@ -38,6 +38,12 @@ struct moe_ids_tpe_args {
     uint32_t *grids;
 };
 
+/* Ids for which this is false are dropped, here and wherever ids are read. */
+static inline bool moe_is_expert(int32_t id, int64_t experts)
+{
+    return id >= 0 && id < experts;
+}
+
 extern const struct assay_op moe_ids_tpe_op;
 extern const struct assay_kernel moe_ids_tpe_ref;
 

@@ -3,17 +3,27 @@
 
 #include <string.h>
 
+#include "ref/activation_quantize.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
+#include "ref/moe_weighted_sum.h"
 #include "ref/op_parts.h"
 #include "ref/q4_K_dequant.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
 #include "ref/q4_K_quantize.h"
+#include "ref/silu_mul.h"
 
 const struct assay_op *const assay_ops[] = {
-    &q4_K_dequant_op,     &q4_K_quantize_op,           &q4_K_gemv_op,
-    &q4_K_gemm_moe_id_op, &moe_router_topk_softmax_op, &moe_ids_tpe_op,
+    &q4_K_dequant_op,
+    &q4_K_quantize_op,
+    &q4_K_gemv_op,
+    &q4_K_gemm_moe_id_op,
+    &moe_router_topk_softmax_op,
+    &moe_ids_tpe_op,
+    &activation_quantize_op,
+    &silu_mul_op,
+    &moe_weighted_sum_op,
 };
 const size_t assay_n_ops = sizeof(assay_ops) / sizeof(*assay_ops);
 
@@ -52,7 +62,12 @@ const char *assay_illegal(const struct assay_op *op, const void *shape, const ch
 
 size_t assay_dtype_bytes(enum assay_dtype dtype)
 {
-    return dtype == ASSAY_DTYPE_U8 ? 1 : 4;
+    switch (dtype) {
+    case ASSAY_DTYPE_U8:
+    case ASSAY_DTYPE_I8: return 1;
+    case ASSAY_DTYPE_I16: return 2;
+    default: return 4;
+    }
 }
 
 int64_t assay_mul(int64_t a, int64_t b)

@@ -24,7 +24,14 @@ struct assay_dim {
     bool optional;
 };
 
-enum assay_dtype { ASSAY_DTYPE_U8, ASSAY_DTYPE_U32, ASSAY_DTYPE_I32, ASSAY_DTYPE_F32 };
+enum assay_dtype {
+    ASSAY_DTYPE_U8,
+    ASSAY_DTYPE_U32,
+    ASSAY_DTYPE_I32,
+    ASSAY_DTYPE_F32,
+    ASSAY_DTYPE_I8,
+    ASSAY_DTYPE_I16
+};
 
 enum assay_role {
     ASSAY_INPUT,

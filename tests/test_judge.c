@@ -748,6 +748,24 @@ static void test_bits_integers(void)
     SAID(judgement, "");
 }
 
+static void test_bits_small_integers(void)
+{
+    static const int8_t expected[] = {1, -128, 127}, got[] = {1, -128, -1};
+    struct judgement judgement = judge_tensor(ASSAY_DTYPE_I8, 1, 3, expected, got);
+    CU_ASSERT_EQUAL(judgement.bad, 1);
+    CU_ASSERT_EQUAL(judgement.worst.column, 2);
+    CU_ASSERT_EQUAL(judgement.worst.got, -1);
+    /* 256 and 0, 1 and 257 differ in one byte each. */
+    static const int16_t wide[] = {256, -4096, 1}, other[] = {0, -4096, 257};
+    judgement = judge_tensor(ASSAY_DTYPE_I16, 3, 1, wide, other);
+    CU_ASSERT_EQUAL(judgement.bad, 2);
+    CU_ASSERT_EQUAL(judgement.worst.row, 0);
+    CU_ASSERT_EQUAL(judgement.worst.expected, 256);
+    judgement = judge_tensor(ASSAY_DTYPE_I16, 3, 1, wide, wide);
+    SAID(judgement, "");
+    CU_ASSERT_TRUE(judgement.telling);
+}
+
 static void test_bits_f32(void)
 {
     float expected[] = {1, 0.0f, NAN, INFINITY}, got[] = {1, 0.0f, -NAN, INFINITY};
@@ -840,8 +858,13 @@ static CU_TestInfo mistrust[] = {
 };
 
 static CU_TestInfo bits[] = {
-    {"u8", test_bits_u8},           {"integers", test_bits_integers}, {"f32", test_bits_f32},
-    {"telling", test_bits_telling}, {"add up", test_bits_add_up},     CU_TEST_INFO_NULL,
+    {"u8", test_bits_u8},
+    {"integers", test_bits_integers},
+    {"f32", test_bits_f32},
+    {"bits of i8 and i16", test_bits_small_integers},
+    {"telling", test_bits_telling},
+    {"add up", test_bits_add_up},
+    CU_TEST_INFO_NULL,
 };
 
 static CU_SuiteInfo suites[] = {
