@@ -235,9 +235,12 @@ static bool judge_reconciled(const struct job *job, const struct kernel *kernel,
     if (!expected) {
         fail(error, "%s: out of memory", x->item->key);
     } else {
-        op->oracle(x->item->shape, target.bits, x->real, x->columns, x->n_columns, expected);
+        bool rounded = kernel->abi->numerics == ASSAY_F16;
         target.expected = expected;
-        judged = judge_values(job, kernel, &target, judgement, error);
+        judged = op->oracle(x->item->shape, target.bits, x->real, rounded ? ASSAY_F16 : ASSAY_F32,
+                            x->columns, x->n_columns, expected)
+                     ? judge_values(job, kernel, &target, judgement, error)
+                     : fail(error, "%s: out of memory", x->item->key);
     }
     free(expected);
     tensors_free(&choice);
@@ -284,7 +287,8 @@ static bool judge_outputs(const struct job *job, const struct kernel *kernel,
 {
     const struct expectation *x = job->expectation;
     const struct assay_op *op = x->item->op;
-    struct target target = {.expected = x->expected};
+    bool rounded = kernel->abi->numerics == ASSAY_F16;
+    struct target target = {.expected = rounded ? x->rounded : x->expected};
     memcpy(target.bits, x->reference.pointers, sizeof(target.bits));
     if (!(op->reconcile ? judge_reconciled(job, kernel, judgement, error)
                         : judge_values(job, kernel, &target, judgement, error)))

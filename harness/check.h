@@ -52,12 +52,16 @@ struct expectation {
     int64_t rows;                    /* of the ASSAY_OUT_REAL tensor, 0 if there is none */
     size_t real;                     /* its index */
     struct assay_expected *expected; /* [rows][n_columns] */
+    struct assay_expected *rounded;  /* of class f16, or NULL */
     float *twin;                     /* of class i8, or NULL */
 };
 
-/* `twins`: whether a kernel that promises the twin's bits will be judged. */
-bool expectation_make(struct expectation *expectation, const struct assay_case *item, bool twins,
-                      const struct check_options *options, struct error *error);
+/* What is made only if a kernel will be judged by it: bits. */
+enum { NEEDS_TWIN = 1, NEEDS_ROUNDED = 2 };
+unsigned expectation_needs(const struct assay_kernel *kernel);
+
+bool expectation_make(struct expectation *expectation, const struct assay_case *item,
+                      unsigned needs, const struct check_options *options, struct error *error);
 void expectation_free(struct expectation *expectation);
 
 /* False: the harness itself failed. */

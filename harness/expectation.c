@@ -90,7 +90,7 @@ static bool run_reference(const struct expectation *x, struct tensors *outputs, 
     return !refused || fail(error, "%s: the reference refuses it: %s", x->item->key, refused);
 }
 
-static bool ask_oracle(struct expectation *x, bool twins, int64_t budget, struct error *error)
+static bool ask_oracle(struct expectation *x, unsigned needs, int64_t budget, struct error *error)
 {
     const struct assay_op *op = x->item->op;
     const void *shape = x->item->shape;
@@ -106,11 +106,17 @@ static bool ask_oracle(struct expectation *x, bool twins, int64_t budget, struct
         return false;
     size_t count = (size_t)(x->rows * x->n_columns);
     x->expected = malloc(count * sizeof(*x->expected));
-    x->twin = twins && op->twin ? malloc(count * sizeof(*x->twin)) : NULL;
-    if (!x->expected || (twins && op->twin && !x->twin))
+    bool twins = (needs & NEEDS_TWIN) && op->twin, rounded = needs & NEEDS_ROUNDED;
+    x->twin = twins ? malloc(count * sizeof(*x->twin)) : NULL;
+    x->rounded = rounded ? malloc(count * sizeof(*x->rounded)) : NULL;
+    if (!x->expected || (twins && !x->twin) || (rounded && !x->rounded))
         return fail(error, "%s: out of memory", x->item->key);
-    op->oracle(shape, x->reference.pointers, x->real, x->columns, x->n_columns, x->expected);
-    if (x->twin)
+    if (!op->oracle(shape, x->reference.pointers, x->real, ASSAY_F32, x->columns, x->n_columns,
+                    x->expected) ||
+        (rounded && !op->oracle(shape, x->reference.pointers, x->real, ASSAY_F16, x->columns,
+                                x->n_columns, x->rounded)))
+        return fail(error, "%s: out of memory", x->item->key);
+    if (twins)
         op->twin(shape, x->reference.pointers, x->real, ASSAY_I8, x->columns, x->n_columns,
                  x->twin);
     return true;
@@ -173,7 +179,12 @@ static void protect_inputs(const struct expectation *x)
     }
 }
 
-bool expectation_make(struct expectation *x, const struct assay_case *item, bool twins,
+unsigned expectation_needs(const struct assay_kernel *kernel)
+{
+    return (kernel->twin ? NEEDS_TWIN : 0) | (kernel->numerics == ASSAY_F16 ? NEEDS_ROUNDED : 0);
+}
+
+bool expectation_make(struct expectation *x, const struct assay_case *item, unsigned needs,
                       const struct check_options *options, struct error *error)
 {
     *x = (struct expectation){.item = item};
@@ -184,7 +195,7 @@ bool expectation_make(struct expectation *x, const struct assay_case *item, bool
         op->spoil(item->shape, x->inputs[PLAIN].pointers);
     made = made && run_reference(x, &x->reference, POISON_A, error) &&
            run_reference(x, &x->reference_b, POISON_B, error) &&
-           ask_oracle(x, twins, options->max_oracle, error) && copy_inputs(x, error) &&
+           ask_oracle(x, needs, options->max_oracle, error) && copy_inputs(x, error) &&
            make_small(x, error);
     if (made)
         protect_inputs(x);
@@ -202,6 +213,7 @@ void expectation_free(struct expectation *x)
     tensors_free(&x->reference_b);
     free(x->columns);
     free(x->expected);
+    free(x->rounded);
     free(x->twin);
     *x = (struct expectation){0};
 }

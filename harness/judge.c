@@ -263,7 +263,7 @@ static void finish(const struct judge_input *in, struct measure *m, struct judge
     if ((double)m->telling > enough &&
         (m->pairs == 0 || (double)m->apart > MIN_TELLING * (double)m->pairs))
         judgement->telling = true;
-    if (in->statistical && in->numerics == ASSAY_F32)
+    if (in->statistical && (in->numerics == ASSAY_F32 || in->numerics == ASSAY_F16))
         test_f32(in, m, judgement);
     if (in->statistical && in->numerics == ASSAY_I8)
         test_i8(in, m, judgement);

@@ -77,14 +77,15 @@ static bool note_coverage(struct coverage *coverage, const struct expectation *x
     return true;
 }
 
-static bool wants_twin(const struct run *run, const struct assay_case *item)
+static unsigned needs_of(const struct run *run, const struct assay_case *item)
 {
+    unsigned needs = 0;
     for (size_t k = 0; k < run->kernels.count; k++) {
         const struct kernel *kernel = &run->kernels.items[k];
-        if (kernel->op == item->op && kernel->abi->twin && !kernel->missing)
-            return true;
+        if (kernel->op == item->op && !kernel->missing)
+            needs |= expectation_needs(kernel->abi);
     }
-    return false;
+    return needs;
 }
 
 struct shrinking {
@@ -98,7 +99,8 @@ static bool still_fails(const struct assay_case *item, void *context, bool *fail
     const struct shrinking *shrinking = context;
     struct expectation x;
     struct result result;
-    if (!expectation_make(&x, item, shrinking->kernel->abi->twin, shrinking->options, error))
+    if (!expectation_make(&x, item, expectation_needs(shrinking->kernel->abi), shrinking->options,
+                          error))
         return false;
     bool checked = check_kernel(&x, shrinking->kernel, shrinking->options, &result, error);
     *fails = checked && (result.verdict == FAIL || result.verdict == CRASHED);
@@ -161,7 +163,7 @@ static bool run_case(struct run *run, size_t index, struct error *error)
     struct expectation x;
     if (count_kernels(run, item->op) == 0)
         return true;
-    if (!expectation_make(&x, item, wants_twin(run, item), &run->check, error))
+    if (!expectation_make(&x, item, needs_of(run, item), &run->check, error))
         return false;
     size_t first = run->n_results;
     bool ok = note_coverage(&run->coverage[index], &x, error);

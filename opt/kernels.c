@@ -2,12 +2,15 @@
 #include "opt/kernels.h"
 
 #include "ref/activation_quantize.h"
+#include "ref/moe_ffn.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/moe_weighted_sum.h"
 #include "ref/q4_K_dequant.h"
+#include "ref/q4_K_gemm.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
+#include "ref/q4_K_gemv_moe_id.h"
 #include "ref/q4_K_quantize.h"
 #include "ref/silu_mul.h"
 
@@ -30,6 +33,12 @@ static const struct assay_kernel *const own[] = {
     &activation_quantize_ref,
     &silu_mul_ref,
     &moe_weighted_sum_ref,
+    &q4_K_gemm_ref,
+    &q4_K_gemm_ref_i8,
+    &q4_K_gemv_moe_id_ref,
+    &q4_K_gemv_moe_id_ref_i8,
+    &moe_ffn_ref,
+    &moe_ffn_ref_i8,
 #if ASSAY_TIER_AVX2
     &q4_K_dequant_avx2,
     &q4_K_gemv_avx2_f32,

@@ -183,8 +183,8 @@ static bool fill(const void *shape, const struct assay_fill *how, void *const *t
     int64_t start = assay_below(random, EDGE_KINDS), blocks = count_x(s) / ACTIVATION_BLOCK;
     int64_t kinds = blocks == 1 ? LOUD_KINDS : EDGE_KINDS;
     for (int64_t b = 0; b < blocks; b++)
-        edge_block((enum edge_kind)((start + b) % kinds), (int)s->digits,
-                   &x[b * ACTIVATION_BLOCK], random);
+        edge_block((enum edge_kind)((start + b) % kinds), (int)s->digits, &x[b * ACTIVATION_BLOCK],
+                   random);
     return true;
 }
 

@@ -10,8 +10,10 @@
 #include "ref/moe_weighted_sum.h"
 #include "ref/q4_K.h"
 #include "ref/q4_K_dequant.h"
+#include "ref/q4_K_gemm.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
+#include "ref/q4_K_gemv_moe_id.h"
 #include "ref/q4_K_quantize.h"
 #include "ref/silu_mul.h"
 

@@ -65,4 +65,9 @@ static inline uint16_t assay_f32_to_f16(float x)
     return sign | (uint16_t)kept;
 }
 
+static inline float assay_round_to_f16(float x)
+{
+    return assay_f16_to_f32(assay_f32_to_f16(x));
+}
+
 #endif

@@ -39,6 +39,9 @@ struct moe_ffn_args {
     float *out;
 };
 
+/* Its tensors. */
+enum { MOE_FFN_LOGITS, MOE_FFN_X, MOE_FFN_GATE, MOE_FFN_UP, MOE_FFN_DOWN, MOE_FFN_OUT };
+
 extern const struct assay_op moe_ffn_op;
 extern const struct assay_kernel moe_ffn_ref; /* the references of its parts, one by one */
 extern const struct assay_kernel moe_ffn_ref_i8;

@@ -34,6 +34,16 @@ static void one_hot_row(struct block_q4_K *row, int64_t blocks, int64_t block, i
     hot->qs[32 * (element / 64) + element % 32] |= (uint8_t)(nibble << shift);
 }
 
+/* Units in a row of h times a row of `down`, at most (ref/fill.h); the router's weights, powers of
+ * two down to 1/top_k, are finer. */
+bool moe_ffn_exact(const void *shape)
+{
+    const shape_t *s = shape;
+    const int64_t block_units = (TOP + (Q4_K_BLOCK - 1) * 3) * 2 * (225 + 63);
+    bool power = (s->top_k & (s->top_k - 1)) == 0;
+    return (power || !s->norm) && s->ffn / Q4_K_BLOCK * block_units * s->top_k < 1 << 24;
+}
+
 static void exact_gate(const shape_t *s, struct block_q4_K *w, struct assay_random *random)
 {
     int64_t blocks = s->hidden / Q4_K_BLOCK, scale = 0;

@@ -3,6 +3,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ref/moe_ffn.h"
 #include "ref/moe_router_topk_softmax.h"
@@ -12,7 +13,7 @@
 /* The largest slope of silu is 1.0998, at 2.4. */
 #define SILU_SLOPE 1.1
 /* Depths are below 2^12, so gamma is below this. */
-#define GAMMA 0x1p-12
+#define GAMMA      0x1p-12
 
 typedef struct moe_ffn_shape shape_t;
 typedef struct assay_expected expected_t;
@@ -55,11 +56,12 @@ static expected_t silu_times(const expected_t *g, const expected_t *u)
     double slope = sigmoid * (1 + g->value * (1 - sigmoid));
     double size = fabs(u->value), reached = size + deviation(u);
     expected_t h = {.value = silu * u->value};
-    double own = (1 + (1 - sigmoid) * fabs(g->value)) * fabs(h.value);
+    double own = (1 + 2 * (1 - sigmoid) * fabs(g->value)) * fabs(h.value);
     double steep = SILU_SLOPE * reached, silu_size = fabs(silu);
-    h.magnitude = SILU_SLOPE * g->magnitude * (size + GAMMA * u->magnitude) +
-                  silu_size * u->magnitude + own;
-    h.slack = steep * g->slack + silu_size * u->slack + 0x1p-148 * (1 + reached);
+    h.magnitude =
+        SILU_SLOPE * g->magnitude * (size + GAMMA * u->magnitude) + silu_size * u->magnitude + own;
+    double vanished = g->value < -80 ? fabs(h.value) : 0; /* where zero will do for silu */
+    h.slack = vanished + steep * g->slack + silu_size * u->slack + 0x1p-148 * (1 + reached);
     h.flush = steep * g->flush + silu_size * u->flush + 0x1p-125 * (1 + reached);
     h.step = steep * g->step + silu_size * u->step;
     h.step_sq = pow(slope * u->value, 2) * g->step_sq + silu * silu * u->step_sq;
@@ -69,26 +71,46 @@ static expected_t silu_times(const expected_t *g, const expected_t *u)
     return h;
 }
 
-static expected_t dot(const struct block_q4_K *row, const float *x, int64_t k)
+/* Those of its tokens that selected an expert, and what they need of one layer. */
+struct group {
+    const shape_t *shape;
+    const struct moe_ffn_args *args;
+    int64_t expert, n;
+    int64_t *pairs;     /* [n], ascending */
+    expected_t *gate;   /* [n], of one row */
+    expected_t *up;     /* [n] */
+    expected_t *hidden; /* [n][256], of one block */
+    expected_t *y;      /* [n][n_columns] */
+};
+
+/* out[i] = row r of a matrix [experts, ffn, hidden] times the i-th token's x. */
+static void first_layer(const struct group *group, const uint8_t *matrix, int64_t r,
+                        expected_t *out)
 {
-    expected_t sum = {0};
-    for (int64_t b = 0; b < k / Q4_K_BLOCK; b++)
-        q4_K_expect(&row[b], &x[b * Q4_K_BLOCK], &sum);
-    excuse(&sum);
-    return sum;
+    const shape_t *s = group->shape;
+    int64_t blocks = s->hidden / Q4_K_BLOCK;
+    const struct block_q4_K *row =
+        (const struct block_q4_K *)matrix + (group->expert * s->ffn + r) * blocks;
+    memset(out, 0, (size_t)group->n * sizeof(*out));
+    for (int64_t b = 0; b < blocks; b++) {
+        struct q4_K_expanded w;
+        q4_K_expand(&row[b], ASSAY_F32, &w);
+        for (int64_t i = 0; i < group->n; i++) {
+            const float *x = group->args->x + group->pairs[i] / s->top_k * s->hidden;
+            q4_K_expect(&w, x + b * Q4_K_BLOCK, ASSAY_F32, &out[i]);
+        }
+    }
+    for (int64_t i = 0; i < group->n; i++)
+        excuse(&out[i]);
 }
 
-/* Block `b` of the hidden values of one token and expert. */
-static void hidden_block(const shape_t *s, const struct moe_ffn_args *a, const float *x,
-                         int64_t expert, int64_t b, expected_t h[Q4_K_BLOCK])
+static void hidden_block(const struct group *group, int64_t b)
 {
-    int64_t row_blocks = s->hidden / Q4_K_BLOCK;
-    int64_t first = (expert * s->ffn + b * Q4_K_BLOCK) * row_blocks;
     for (int64_t j = 0; j < Q4_K_BLOCK; j++) {
-        int64_t row = first + j * row_blocks;
-        expected_t g = dot((const struct block_q4_K *)a->gate + row, x, s->hidden);
-        expected_t u = dot((const struct block_q4_K *)a->up + row, x, s->hidden);
-        h[j] = silu_times(&g, &u);
+        first_layer(group, group->args->gate, b * Q4_K_BLOCK + j, group->gate);
+        first_layer(group, group->args->up, b * Q4_K_BLOCK + j, group->up);
+        for (int64_t i = 0; i < group->n; i++)
+            group->hidden[i * Q4_K_BLOCK + j] = silu_times(&group->gate[i], &group->up[i]);
     }
 }
 
@@ -104,7 +126,8 @@ static struct uncertain uncertain_of(const expected_t h[Q4_K_BLOCK])
     double off = 0;
     for (int j = 0; j < Q4_K_BLOCK; j++) {
         double value = h[j].value;
-        double rounded = isnan(value) ? value : fmax(-(double)FLT_MAX, fmin(value, (double)FLT_MAX));
+        double rounded =
+            isnan(value) ? value : fmax(-(double)FLT_MAX, fmin(value, (double)FLT_MAX));
         block.x[j] = (float)rounded;
         off = fmax(off, deviation(&h[j]));
     }
@@ -115,81 +138,122 @@ static struct uncertain uncertain_of(const expected_t h[Q4_K_BLOCK])
 
 /* Adds a block of `down` times uncertain h: what exact h would give, what the errors of h carry,
  * and that the block's largest value, hence its step, is uncertain too. */
-static void add_down(const struct block_q4_K *down, const expected_t h[Q4_K_BLOCK],
+static void add_down(const struct q4_K_expanded *w, const expected_t h[Q4_K_BLOCK],
                      const struct uncertain *block, expected_t *y)
 {
-    float w[Q4_K_BLOCK];
-    q4_K_weights(down, w);
-    q4_K_expect(down, block->x, y);
+    expected_t spread = {0};
+    q4_K_expect(w, block->x, ASSAY_F32, y);
     for (int j = 0; j < Q4_K_BLOCK; j++) {
         expected_t error = h[j];
         error.value -= (double)block->x[j];
-        carry(&error, (double)w[j], y);
+        carry(&error, w->w[j], y);
     }
-    expected_t spread = {0};
-    q4_K_expect(down, block->off, &spread);
+    q4_K_expect(w, block->off, ASSAY_F32, &spread);
     y->step += spread.step;
     y->reach += spread.reach;
-    y->flushed += spread.flushed;
-    if (spread.step > 0)
-        y->flushed += spread.step / (double)block->off[0] * (double)ACTIVATION_TINY;
+    y->flushed += spread.flushed + (double)ACTIVATION_TINY * w->sum_w;
 }
 
-static void add_slot(const shape_t *s, const struct moe_ffn_args *a, int64_t token, int64_t expert,
-                     const expected_t *weight, const int64_t *columns, int64_t n_columns,
-                     expected_t *y, expected_t *out)
+static void second_layer(const struct group *group, int64_t b, const int64_t *columns,
+                         int64_t n_columns)
 {
-    int64_t row_blocks = s->ffn / Q4_K_BLOCK;
-    for (int64_t c = 0; c < n_columns; c++)
-        y[c] = (expected_t){0};
-    for (int64_t b = 0; b < row_blocks; b++) {
-        expected_t h[Q4_K_BLOCK];
-        hidden_block(s, a, &a->x[token * s->hidden], expert, b, h);
+    const shape_t *s = group->shape;
+    int64_t blocks = s->ffn / Q4_K_BLOCK;
+    const struct block_q4_K *down =
+        (const struct block_q4_K *)group->args->down + group->expert * s->hidden * blocks;
+    for (int64_t i = 0; i < group->n; i++) {
+        const expected_t *h = &group->hidden[i * Q4_K_BLOCK];
         struct uncertain block = uncertain_of(h);
         for (int64_t c = 0; c < n_columns; c++) {
-            int64_t row = (expert * s->hidden + columns[c]) * row_blocks;
-            add_down((const struct block_q4_K *)a->down + row + b, h, &block, &y[c]);
+            struct q4_K_expanded w;
+            q4_K_expand(&down[columns[c] * blocks + b], ASSAY_F32, &w);
+            add_down(&w, h, &block, &group->y[i * n_columns + c]);
         }
-    }
-    for (int64_t c = 0; c < n_columns; c++) {
-        excuse(&y[c]);
-        carry(&y[c], weight->value, &out[c]);
-        double size = y[c].magnitude + y[c].step + y[c].flushed;
-        out[c].slack += weight->slack * size + 0x1p-149;
-        out[c].flush += (weight->value < 0x1p-126 ? weight->value * size : 0) + 0x1p-125;
     }
 }
 
-bool moe_ffn_oracle(const void *shape, void *const *t, size_t tensor, const int64_t *columns,
-                    int64_t n_columns, struct assay_expected *expected)
+/* Adds an expert's results to its tokens, with the weights of their slots. */
+static void combine(const struct group *group, const expected_t *weights, int64_t n_columns,
+                    expected_t *expected)
 {
-    (void)tensor;
-    const shape_t *s = shape;
-    struct moe_ffn_args a = {t[0], t[1], t[2], t[3], t[4], t[5]};
-    const struct moe_router_topk_softmax_shape row = {s->experts, s->top_k, 1, s->norm};
-    int32_t *ids = malloc((size_t)s->top_k * sizeof(*ids));
-    float *rounded = malloc((size_t)s->top_k * sizeof(*rounded));
-    int64_t *slots = malloc((size_t)s->top_k * sizeof(*slots));
-    expected_t *weights = malloc((size_t)s->top_k * sizeof(*weights));
-    expected_t *y = malloc((size_t)n_columns * sizeof(*y));
-    bool ok = ids && rounded && slots && weights && y;
-    for (int64_t slot = 0; ok && slot < s->top_k; slot++)
-        slots[slot] = slot;
-    for (int64_t token = 0; ok && token < s->tokens; token++) {
-        expected_t *out = &expected[token * n_columns];
-        for (int64_t c = 0; c < n_columns; c++)
-            out[c] = (expected_t){0};
-        struct moe_router_topk_softmax_args router = {&a.logits[token * s->experts], ids, rounded};
-        moe_router_topk_softmax_ref.run(&row, &router, NULL, NULL, 1);
-        void *routed[] = {(void *)router.logits, ids, rounded};
-        moe_router_topk_softmax_op.oracle(&row, routed, 2, slots, s->top_k, weights);
-        for (int64_t slot = 0; slot < s->top_k && ids[slot] >= 0; slot++)
-            add_slot(s, &a, token, ids[slot], &weights[slot], columns, n_columns, y, out);
+    for (int64_t i = 0; i < group->n; i++) {
+        const expected_t *weight = &weights[group->pairs[i]];
+        expected_t *out = &expected[group->pairs[i] / group->shape->top_k * n_columns];
+        for (int64_t c = 0; c < n_columns; c++) {
+            expected_t *y = &group->y[i * n_columns + c];
+            excuse(y);
+            carry(y, weight->value, &out[c]);
+            double size = y->magnitude + y->step + y->flushed;
+            out[c].slack += weight->slack * size + 0x1p-149;
+            out[c].flush += (weight->value < 0x1p-126 ? weight->value * size : 0) + 0x1p-125;
+        }
     }
-    free(ids);
+}
+
+static bool add_expert(struct group *group, const expected_t *weights, const int64_t *columns,
+                       int64_t n_columns, expected_t *expected)
+{
+    size_t n = (size_t)group->n;
+    group->gate = malloc(n * sizeof(*group->gate));
+    group->up = malloc(n * sizeof(*group->up));
+    group->hidden = malloc(n * Q4_K_BLOCK * sizeof(*group->hidden));
+    group->y = calloc(n * (size_t)n_columns, sizeof(*group->y));
+    bool ok = group->gate && group->up && group->hidden && group->y;
+    for (int64_t b = 0; ok && b < group->shape->ffn / Q4_K_BLOCK; b++) {
+        hidden_block(group, b);
+        second_layer(group, b, columns, n_columns);
+    }
+    if (ok)
+        combine(group, weights, n_columns, expected);
+    free(group->gate);
+    free(group->up);
+    free(group->hidden);
+    free(group->y);
+    return ok;
+}
+
+/* The experts of every pair, and what is expected of their weights. */
+static bool route(const shape_t *s, const float *logits, int32_t *ids, expected_t *weights)
+{
+    const struct moe_router_topk_softmax_shape router = {s->experts, s->top_k, s->tokens, s->norm};
+    float *rounded = malloc((size_t)(s->tokens * s->top_k) * sizeof(*rounded));
+    int64_t *slots = malloc((size_t)s->top_k * sizeof(*slots));
+    if (rounded && slots) {
+        void *tensors[] = {(void *)logits, ids, rounded};
+        for (int64_t slot = 0; slot < s->top_k; slot++)
+            slots[slot] = slot;
+        moe_router_topk_softmax_ref.run(&router, tensors, NULL, NULL, 1);
+        moe_router_topk_softmax_op.oracle(&router, tensors, 2, ASSAY_F32, slots, s->top_k, weights);
+    }
+    bool ok = rounded && slots;
     free(rounded);
     free(slots);
+    return ok;
+}
+
+bool moe_ffn_oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
+                    const int64_t *columns, int64_t n_columns, struct assay_expected *expected)
+{
+    (void)tensor, (void)numerics;
+    const shape_t *s = shape;
+    struct moe_ffn_args a = {t[0], t[1], t[2], t[3], t[4], t[5]};
+    int64_t pairs = s->tokens * s->top_k;
+    struct group group = {.shape = s, .args = &a};
+    group.pairs = malloc((size_t)pairs * sizeof(*group.pairs));
+    int32_t *ids = malloc((size_t)pairs * sizeof(*ids));
+    expected_t *weights = malloc((size_t)pairs * sizeof(*weights));
+    bool ok = group.pairs && ids && weights && route(s, a.logits, ids, weights);
+    memset(expected, 0, (size_t)(s->tokens * n_columns) * sizeof(*expected));
+    for (group.expert = 0; ok && group.expert < s->experts; group.expert++) {
+        group.n = 0;
+        for (int64_t pair = 0; pair < pairs; pair++) {
+            if (ids[pair] == group.expert)
+                group.pairs[group.n++] = pair;
+        }
+        ok = group.n == 0 || add_expert(&group, weights, columns, n_columns, expected);
+    }
+    free(group.pairs);
+    free(ids);
     free(weights);
-    free(y);
     return ok;
 }

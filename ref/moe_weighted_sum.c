@@ -135,9 +135,9 @@ enum edge_kind {
     CANCELS, /* the slot before it, but for a few ULPs */
     SUBNORMAL_ROW,
     SUBNORMAL_WEIGHT,
-    LARGE,    /* products around 1e30 */
+    LARGE,     /* products around 1e30 */
     OVERFLOWS, /* products around 1e39 */
-    SMALL,    /* products around 1e-38, the least normal number */
+    SMALL,     /* products around 1e-38, the least normal number */
     ONE_NAN,
     ONE_INFINITY,
     INFINITE_WEIGHT,
@@ -250,10 +250,10 @@ static struct assay_expected expect(const shape_t *s, const int32_t *ids, const 
     return out;
 }
 
-static void oracle(const void *shape, void *const *t, size_t tensor, const int64_t *column,
-                   int64_t n_columns, struct assay_expected *expected)
+static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
+                   const int64_t *column, int64_t n_columns, struct assay_expected *expected)
 {
-    (void)tensor;
+    (void)tensor, (void)numerics;
     const shape_t *s = shape;
     for (int64_t token = 0; token < s->tokens; token++) {
         int64_t pair = token * s->top_k;
@@ -263,6 +263,7 @@ static void oracle(const void *shape, void *const *t, size_t tensor, const int64
         for (int64_t c = 0; c < n_columns; c++)
             expected[token * n_columns + c] = expect(s, ids, weights, &rows[column[c]]);
     }
+    return true;
 }
 
 static struct assay_cost cost(const void *shape, void *const *t)

@@ -4,13 +4,16 @@
 #include <string.h>
 
 #include "ref/activation_quantize.h"
+#include "ref/moe_ffn.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/moe_weighted_sum.h"
 #include "ref/op_parts.h"
 #include "ref/q4_K_dequant.h"
+#include "ref/q4_K_gemm.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "ref/q4_K_gemv.h"
+#include "ref/q4_K_gemv_moe_id.h"
 #include "ref/q4_K_quantize.h"
 #include "ref/silu_mul.h"
 
@@ -24,13 +27,16 @@ const struct assay_op *const assay_ops[] = {
     &activation_quantize_op,
     &silu_mul_op,
     &moe_weighted_sum_op,
+    &q4_K_gemm_op,
+    &q4_K_gemv_moe_id_op,
+    &moe_ffn_op,
 };
 const size_t assay_n_ops = sizeof(assay_ops) / sizeof(*assay_ops);
 
 const char *const assay_fill_names[] = {"exact", "model", "edge"};
 const char *const assay_routing_names[] = {"uniform",    "zipf",       "one_expert",
                                            "tile_edges", "duplicates", "invalid"};
-const char *const assay_numerics_names[] = {"bits", "f32", "i8"};
+const char *const assay_numerics_names[] = {"bits", "f32", "i8", "f16"};
 
 const struct assay_op *assay_find_op(const char *name)
 {

@@ -93,7 +93,8 @@ static inline int64_t assay_below(struct assay_random *random, int64_t n)
 /*
  * What the oracle says of one element of an ASSAY_OUT_REAL output. Sums run over the inner
  * dimension k, or over super-blocks b of 256; w is the dequantized weight, amax_b the largest
- * |activation| of block b. How tolerances follow from these: harness/judge.h.
+ * |activation| of block b. How tolerances follow from these: harness/judge.h. For class f16, w and x
+ * are rounded to f16, magnitude is the sum of |w|*|x|, and what follows it is 0.
  */
 struct assay_expected {
     double value; /* the result, computed in double; not finite: the output must not be either */
@@ -164,9 +165,11 @@ struct assay_op {
     /* Quantized activations of a call, for the statistics of the integer classes; NULL: none. */
     int64_t (*activations)(const void *shape);
 
-    /* For ASSAY_OUT_REAL tensors: expected[row * n_columns + i] is that of column columns[i]. */
-    void (*oracle)(const void *shape, void *const *tensors, size_t tensor, const int64_t *columns,
-                   int64_t n_columns, struct assay_expected *expected);
+    /* For ASSAY_OUT_REAL tensors: expected[row * n_columns + i] is that of column columns[i].
+     * `numerics` is ASSAY_F16, or ASSAY_F32 for all other classes. False: out of memory. */
+    bool (*oracle)(const void *shape, void *const *tensors, size_t tensor,
+                   enum assay_numerics numerics, const int64_t *columns, int64_t n_columns,
+                   struct assay_expected *expected);
     /* The scalar twin of a numerics class for these columns, laid out as `expected`; returns
      * false if the class has no twin. NULL if no class has one. */
     bool (*twin)(const void *shape, void *const *tensors, size_t tensor,

@@ -3,38 +3,66 @@
 
 #include <math.h>
 
-void q4_K_expect(const struct block_q4_K *block, const float *x, struct assay_expected *expected)
+void q4_K_expand(const struct block_q4_K *block, enum assay_numerics numerics,
+                 struct q4_K_expanded *expanded)
 {
     float w[Q4_K_BLOCK];
     q4_K_weights(block, w);
     double d = fabs((double)q4_K_f16(block->d));
     double dmin = fabs((double)q4_K_f16(block->dmin));
-    double amax = 0, sum_w = 0, sum_w_sq = 0, sum_parts = 0;
-    for (int j = 0; j < Q4_K_SUB_BLOCKS; j++) {
-        double scale = d * q4_K_scale(block, j);
-        double min = dmin * q4_K_min(block, j);
-        for (int i = 32 * j; i < 32 * j + 32; i++) {
-            double parts = scale * q4_K_nibble(block, i) + min;
-            double wi = w[i], xi = x[i], size = fabs(xi);
-            expected->value += wi * xi;
-            expected->magnitude += parts * size;
-            expected->flush += size < 0x1p-126 ? parts * size : 0;
-            amax = size > amax ? size : amax;
-            sum_w += fabs(wi);
-            sum_w_sq += wi * wi;
-            sum_parts += parts;
+    expanded->sum_w = expanded->sum_w_sq = expanded->sum_parts = 0;
+    for (int i = 0; i < Q4_K_BLOCK; i++) {
+        int j = i / Q4_K_SUB_BLOCK;
+        double wi = w[i];
+        double parts = d * q4_K_scale(block, j) * q4_K_nibble(block, i) + dmin * q4_K_min(block, j);
+        if (numerics == ASSAY_F16) {
+            wi = assay_round_to_f16(w[i]);
+            parts = fabs(wi);
         }
+        expanded->w[i] = wi;
+        expanded->parts[i] = parts;
+        expanded->sum_w += fabs(wi);
+        expanded->sum_w_sq += wi * wi;
+        expanded->sum_parts += parts;
+    }
+}
+
+/* Products of two f16 are exact in f32, and multiples of 2^-48: nothing underflows. */
+static void expect_f16(const struct q4_K_expanded *block, const float *x,
+                       struct assay_expected *expected)
+{
+    for (int i = 0; i < Q4_K_BLOCK; i++) {
+        double xi = assay_round_to_f16(x[i]);
+        expected->value += block->w[i] * xi;
+        expected->magnitude += block->parts[i] * fabs(xi);
+    }
+}
+
+void q4_K_expect(const struct q4_K_expanded *block, const float *x, enum assay_numerics numerics,
+                 struct assay_expected *expected)
+{
+    if (numerics == ASSAY_F16) {
+        expect_f16(block, x, expected);
+        return;
+    }
+    double amax = 0;
+    for (int i = 0; i < Q4_K_BLOCK; i++) {
+        double xi = x[i], size = fabs(xi);
+        expected->value += block->w[i] * xi;
+        expected->magnitude += block->parts[i] * size;
+        expected->flush += size < 0x1p-126 ? block->parts[i] * size : 0;
+        amax = size > amax ? size : amax;
     }
     /* A product and a sum may each fall among the subnormals, or be flushed; so may d*dx of an
      * integer class, which an integer sum below 2^25 then multiplies, and dmin*dx. */
     expected->slack += Q4_K_BLOCK * 0x1p-149;
     expected->flush += Q4_K_BLOCK * 0x1p-125 + 0x1p-100;
     if (amax < (double)ACTIVATION_TINY) {
-        expected->flushed += amax * sum_w;
+        expected->flushed += amax * block->sum_w;
     } else {
-        expected->step += amax * sum_w;
-        expected->step_sq += amax * amax * sum_w_sq;
-        expected->reach += amax * sum_parts;
+        expected->step += amax * block->sum_w;
+        expected->step_sq += amax * amax * block->sum_w_sq;
+        expected->reach += amax * block->sum_parts;
     }
 }
 

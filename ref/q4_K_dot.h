@@ -10,8 +10,18 @@
 #include "ref/op.h"
 #include "ref/q4_K.h"
 
+/* A block's weights as a numerics class takes them, for the oracle. parts: |d*sc*q| + |dmin*m|; in
+ * class f16, whose kernels multiply weights rounded to f16, |w|. */
+struct q4_K_expanded {
+    double w[Q4_K_BLOCK], parts[Q4_K_BLOCK];
+    double sum_w, sum_w_sq, sum_parts; /* of |w|, w^2, parts */
+};
+void q4_K_expand(const struct block_q4_K *block, enum assay_numerics numerics,
+                 struct q4_K_expanded *expanded);
+
 /* Adds what block b = 0, 1, ... of a row contributes; `expected` starts zeroed. */
-void q4_K_expect(const struct block_q4_K *block, const float *x, struct assay_expected *expected);
+void q4_K_expect(const struct q4_K_expanded *block, const float *x, enum assay_numerics numerics,
+                 struct assay_expected *expected);
 
 /*
  * The scalar twin of class i8: what super-block b = 0, 1, ... of a row adds to acc, from +0.

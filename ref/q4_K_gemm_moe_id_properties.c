@@ -3,8 +3,8 @@
 
 #include "ref/moe_ids_tpe.h"
 #include "ref/op_parts.h"
-#include "ref/q4_K.h"
 #include "ref/q4_K_gemm_moe_id.h"
+#include "ref/q4_K_matmul.h"
 
 typedef struct q4_K_gemm_moe_id_shape shape_t;
 
@@ -13,8 +13,7 @@ enum { W, SRC1, IDS, TPE, GRID, DST }; /* tensors */
 static bool reshape_same(const void *shape, const struct assay_fill *how, void *other)
 {
     (void)how;
-    *(shape_t *)other = *(const shape_t *)shape;
-    return true;
+    return q4_K_reshape_same(&q4_K_gemm_moe_id_op, shape, other);
 }
 
 /* Edge values may overflow, underflow or not be finite. */
@@ -23,83 +22,55 @@ static bool reshape_tame(const void *shape, const struct assay_fill *how, void *
     return reshape_same(shape, how, other) && how->kind != ASSAY_FILL_EDGE;
 }
 
-/* The first element of a pair in a list where the second call's is not `factor` times the first
- * call's. The second call's pairs are numbered from `start` on. */
-static int64_t first_unequal(const shape_t *s, void *const *t, const shape_t *other_shape,
-                             void *const *other, int64_t start, float factor)
+/* The first element where the second call's is not `factor` times the first call's. The second
+ * call's tokens are those from `token` on. */
+static int64_t first_unequal(const void *shape, void *const *t, const void *other_shape,
+                             void *const *other, int64_t token, float factor,
+                             enum assay_numerics numerics)
 {
-    const int32_t *ids = t[IDS], *tpe = t[TPE];
-    int64_t first = -1, end = start + other_shape->tokens * s->top_k;
-    for (int64_t e = 0; e < s->experts; e++) {
-        for (int32_t i = 0; i < tpe[e]; i++) {
-            int64_t pair = ids[e * s->stride + i];
-            if (pair < start || pair >= end || (first >= 0 && pair * s->m > first))
-                continue;
-            int64_t r = assay_first_unequal((const float *)t[DST] + pair * s->m,
-                                            (const float *)other[DST] + (pair - start) * s->m, s->m,
-                                            factor);
-            first = r < 0 ? first : pair * s->m + r;
-        }
-    }
-    return first;
+    struct q4_K_gemm_moe_id_args a = {t[W], t[SRC1], t[IDS], t[TPE], t[GRID], t[DST]};
+    return q4_K_first_unequal(q4_K_gemm_moe_id_products, shape, &a, a.dst, other[DST],
+                              token * ((const shape_t *)shape)->top_k, q4_K_moe_pairs(other_shape),
+                              factor, numerics);
 }
 
 static int64_t broken_same(const void *shape, void *const *t, const void *other_shape,
                            void *const *other, enum assay_numerics numerics, size_t *tensor)
 {
-    (void)numerics;
     *tensor = DST;
-    return first_unequal(shape, t, other_shape, other, 0, 1);
+    return first_unequal(shape, t, other_shape, other, 0, 1, numerics);
 }
 
 static void derive_scaled(const void *shape, void *const *t, const void *other_shape,
                           void *const *other)
 {
     (void)other_shape;
-    const shape_t *s = shape;
-    float *x = other[SRC1];
     assay_copy_inputs(&q4_K_gemm_moe_id_op, shape, t, other);
-    for (int64_t i = 0; i < s->tokens * s->ne11 * s->k; i++)
-        x[i] *= 8;
+    q4_K_scale_by_8(other[SRC1], q4_K_moe_count_src1(shape));
 }
 
 static int64_t broken_scaled(const void *shape, void *const *t, const void *other_shape,
                              void *const *other, enum assay_numerics numerics, size_t *tensor)
 {
-    (void)numerics;
     *tensor = DST;
-    return first_unequal(shape, t, other_shape, other, 0, 8);
+    return first_unequal(shape, t, other_shape, other, 0, 8, numerics);
 }
 
 static void derive_zero(const void *shape, void *const *t, const void *other_shape,
                         void *const *other)
 {
     (void)other_shape;
-    const shape_t *s = shape;
-    float *x = other[SRC1];
     assay_copy_inputs(&q4_K_gemm_moe_id_op, shape, t, other);
-    for (int64_t i = 0; i < s->tokens * s->ne11 * s->k; i++)
-        x[i] = i % 2 ? -0.0f : 0.0f;
+    q4_K_zero(other[SRC1], q4_K_moe_count_src1(shape));
 }
 
 static int64_t broken_zero(const void *shape, void *const *t, const void *other_shape,
                            void *const *other, enum assay_numerics numerics, size_t *tensor)
 {
     (void)other_shape, (void)numerics;
-    const shape_t *s = shape;
-    const int32_t *ids = t[IDS], *tpe = t[TPE];
-    const float *dst = other[DST];
+    struct q4_K_gemm_moe_id_args a = {t[W], t[SRC1], t[IDS], t[TPE], t[GRID], t[DST]};
     *tensor = DST;
-    for (int64_t e = 0; e < s->experts; e++) {
-        for (int32_t i = 0; i < tpe[e]; i++) {
-            int64_t start = ids[e * s->stride + i] * s->m;
-            for (int64_t r = start; r < start + s->m; r++) {
-                if (!(dst[r] == 0))
-                    return r;
-            }
-        }
-    }
-    return -1;
+    return q4_K_first_nonzero(q4_K_gemm_moe_id_products, shape, &a, other[DST]);
 }
 
 static bool reshape_relabelled(const void *shape, const struct assay_fill *how, void *other)
@@ -113,7 +84,7 @@ static void derive_relabelled(const void *shape, void *const *t, const void *oth
 {
     (void)other_shape;
     const shape_t *s = shape;
-    size_t expert_bytes = (size_t)(s->m * (s->k / Q4_K_BLOCK) * Q4_K_BLOCK_BYTES);
+    size_t expert_bytes = (size_t)q4_K_moe_expert_bytes(s);
     size_t list_bytes = (size_t)s->stride * sizeof(int32_t);
     assay_copy_inputs(&q4_K_gemm_moe_id_op, shape, t, other);
     for (int64_t e = 0; e < s->experts; e++) {
@@ -193,10 +164,8 @@ static void derive_alone(const void *shape, void *const *t, const void *other_sh
 static int64_t broken_alone(const void *shape, void *const *t, const void *other_shape,
                             void *const *other, enum assay_numerics numerics, size_t *tensor)
 {
-    (void)numerics;
-    int64_t start = deepest_token(shape, t) * ((const shape_t *)shape)->top_k;
     *tensor = DST;
-    return first_unequal(shape, t, other_shape, other, start, 1);
+    return first_unequal(shape, t, other_shape, other, deepest_token(shape, t), 1, numerics);
 }
 
 static bool reshape_dispatch(const void *shape, const struct assay_fill *how, void *other)

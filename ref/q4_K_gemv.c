@@ -1,43 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 #include "ref/q4_K_gemv.h"
 
-#include <string.h>
-
 #include "ref/fill.h"
 #include "ref/op_parts.h"
 #include "ref/q4_K_dot.h"
+#include "ref/q4_K_matmul.h"
 
-static const struct block_q4_K *row_of(const struct q4_K_gemv_shape *s, const uint8_t *w, int64_t r)
+static bool products(const void *shape, const void *args, int64_t i, struct q4_K_product *product)
 {
-    return (const struct block_q4_K *)(w + s->w_offset) + r * (s->k / Q4_K_BLOCK);
+    const struct q4_K_gemv_shape *s = shape;
+    const struct q4_K_gemv_args *a = args;
+    *product = (struct q4_K_product){
+        .w = q4_K_matrix(a->w, s->w_offset, s->n, s->k, 0),
+        .src = a->x,
+        .m = s->n,
+        .k = s->k,
+        .top_k = 1,
+        .ne11 = 1,
+        .n = 1,
+    };
+    return i == 0;
 }
 
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
                        int threads)
 {
     (void)prepared, (void)scratch, (void)threads;
-    const struct q4_K_gemv_shape *s = shape;
     const struct q4_K_gemv_args *a = args;
     const char *illegal = assay_illegal(&q4_K_gemv_op, shape, NULL);
-    if (illegal)
-        return illegal;
-    for (int64_t r = 0; r < s->n; r++) {
-        double sum = 0;
-        for (int64_t b = 0; b < s->k / Q4_K_BLOCK; b++) {
-            float w[Q4_K_BLOCK];
-            q4_K_weights(&row_of(s, a->w, r)[b], w);
-            for (int i = 0; i < Q4_K_BLOCK; i++)
-                sum += (double)w[i] * (double)a->x[b * Q4_K_BLOCK + i];
-        }
-        a->y[r] = (float)sum;
-    }
-    return NULL;
-}
-
-static int64_t depth(const void *shape)
-{
-    (void)shape;
-    return 2; /* the dequantized weight and the result; the sum in double is exact beside them */
+    if (!illegal)
+        q4_K_matmul_ref(products, shape, args, a->y);
+    return illegal;
 }
 
 const struct assay_kernel q4_K_gemv_ref = {
@@ -45,34 +38,19 @@ const struct assay_kernel q4_K_gemv_ref = {
     .name = "ref",
     .tier = "ref",
     .numerics = ASSAY_F32,
-    .depth = depth,
+    .depth = q4_K_matmul_ref_depth,
     .run = run,
 };
-
-/* Class i8 for the given rows of W, or for all if `rows` is NULL. */
-static void gemv_i8(const struct q4_K_gemv_shape *s, const uint8_t *w, const float *x,
-                    const int64_t *rows, int64_t n_rows, float *y)
-{
-    memset(y, 0, (size_t)n_rows * sizeof(*y));
-    for (int64_t b = 0; b < s->k / ACTIVATION_BLOCK; b++) {
-        struct activation_i8 xq;
-        activation_i8_quantize(&x[b * ACTIVATION_BLOCK], &xq);
-        for (int64_t i = 0; i < n_rows; i++)
-            y[i] = q4_K_add_i8(&row_of(s, w, rows ? rows[i] : i)[b], &xq, y[i]);
-    }
-}
 
 static const char *run_i8(const void *shape, const void *args, const void *prepared, void *scratch,
                           int threads)
 {
     (void)prepared, (void)scratch, (void)threads;
-    const struct q4_K_gemv_shape *s = shape;
     const struct q4_K_gemv_args *a = args;
     const char *illegal = assay_illegal(&q4_K_gemv_op, shape, NULL);
-    if (illegal)
-        return illegal;
-    gemv_i8(s, a->w, a->x, NULL, s->n, a->y);
-    return NULL;
+    if (!illegal)
+        q4_K_matmul_i8(products, shape, args, NULL, 0, a->y);
+    return illegal;
 }
 
 static int64_t depth_i8(const void *shape)
@@ -135,34 +113,31 @@ static bool fill(const void *shape, const struct assay_fill *how, void *const *t
         random->start(random, "x");
         fill_activations(how->kind, 1, s->k, t[1], random);
     }
-    if (!w)
-        return true;
-    fill_prefix(w, s->w_offset);
-    random->start(random, "w");
-    return fill_q4_K(how->kind, s->n, s->k, (struct block_q4_K *)(w + s->w_offset), random);
+    return !w || q4_K_fill_weights(how->kind, s->w_offset, s->n, s->k, w, random);
 }
 
-static void oracle(const void *shape, void *const *t, size_t tensor, const int64_t *columns,
-                   int64_t n_columns, struct assay_expected *expected)
+static struct q4_K_gemv_args args_of(void *const *t)
+{
+    return (struct q4_K_gemv_args){t[0], t[1], t[2]};
+}
+
+static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
+                   const int64_t *columns, int64_t n_columns, struct assay_expected *expected)
 {
     (void)tensor;
-    const struct q4_K_gemv_shape *s = shape;
-    const float *x = t[1];
-    for (int64_t i = 0; i < n_columns; i++) {
-        memset(&expected[i], 0, sizeof(expected[i]));
-        for (int64_t b = 0; b < s->k / Q4_K_BLOCK; b++)
-            q4_K_expect(&row_of(s, t[0], columns[i])[b], &x[b * Q4_K_BLOCK], &expected[i]);
-    }
+    struct q4_K_gemv_args a = args_of(t);
+    q4_K_matmul_expect(products, shape, &a, 1, numerics, columns, n_columns, expected);
+    return true;
 }
 
 static bool twin(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
                  const int64_t *columns, int64_t n_columns, float *out)
 {
     (void)tensor;
-    if (numerics != ASSAY_I8)
-        return false;
-    gemv_i8(shape, t[0], t[1], columns, n_columns, out);
-    return true;
+    struct q4_K_gemv_args a = args_of(t);
+    if (numerics == ASSAY_I8)
+        q4_K_matmul_i8(products, shape, &a, columns, n_columns, out);
+    return numerics == ASSAY_I8;
 }
 
 static int64_t inner(const void *shape)
@@ -178,57 +153,49 @@ static struct assay_cost cost(const void *shape, void *const *t)
     return (struct assay_cost){2 * n * k, n * k / Q4_K_BLOCK * Q4_K_BLOCK_BYTES + 4 * k, 4 * n};
 }
 
-/* The properties say nothing of edge values, which may overflow, underflow or not be finite. */
 static bool isolate(const void *shape, void *const *t, int64_t part)
 {
     return isolate_activations(1, count_x(shape), t ? t[1] : NULL, part);
 }
 
+/* Edge values may overflow, underflow or not be finite. */
 static bool reshape_tame(const void *shape, const struct assay_fill *how, void *other)
 {
-    *(struct q4_K_gemv_shape *)other = *(const struct q4_K_gemv_shape *)shape;
-    return how->kind != ASSAY_FILL_EDGE;
+    return q4_K_reshape_same(&q4_K_gemv_op, shape, other) && how->kind != ASSAY_FILL_EDGE;
 }
 
 static void derive_scaled(const void *shape, void *const *t, const void *other_shape,
                           void *const *other)
 {
     (void)other_shape;
-    float *x = other[1];
     assay_copy_inputs(&q4_K_gemv_op, shape, t, other);
-    for (int64_t i = 0; i < count_x(shape); i++)
-        x[i] *= 8;
+    q4_K_scale_by_8(other[1], count_x(shape));
 }
 
 static int64_t broken_scaled(const void *shape, void *const *t, const void *other_shape,
                              void *const *other, enum assay_numerics numerics, size_t *tensor)
 {
-    (void)other_shape, (void)numerics;
+    (void)other_shape;
+    struct q4_K_gemv_args a = args_of(t);
     *tensor = 2;
-    return assay_first_unequal(t[2], other[2], count_y(shape), 8);
+    return q4_K_first_unequal(products, shape, &a, a.y, other[2], 0, 1, 8, numerics);
 }
 
 static void derive_zero(const void *shape, void *const *t, const void *other_shape,
                         void *const *other)
 {
     (void)other_shape;
-    float *x = other[1];
     assay_copy_inputs(&q4_K_gemv_op, shape, t, other);
-    for (int64_t i = 0; i < count_x(shape); i++)
-        x[i] = i % 2 ? -0.0f : 0.0f;
+    q4_K_zero(other[1], count_x(shape));
 }
 
 static int64_t broken_zero(const void *shape, void *const *t, const void *other_shape,
                            void *const *other, enum assay_numerics numerics, size_t *tensor)
 {
-    (void)t, (void)other_shape, (void)numerics;
-    const float *y = other[2];
+    (void)other_shape, (void)numerics;
+    struct q4_K_gemv_args a = args_of(t);
     *tensor = 2;
-    for (int64_t i = 0; i < count_y(shape); i++) {
-        if (!(y[i] == 0))
-            return i;
-    }
-    return -1;
+    return q4_K_first_nonzero(products, shape, &a, other[2]);
 }
 
 static const struct assay_property properties[] = {

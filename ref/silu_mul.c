@@ -82,11 +82,10 @@ static float exact_gate(struct assay_random *random)
 static float edge_gate(int64_t kind, struct assay_random *random)
 {
     static const float values[] = {
-        0,         -0.0f,     0x1p-149f, -0x1.8p-127f, 0x1p-126f, -0x1p-126f, -1e-30f,  1e-8f,
-        16.6f,     -16.6f,    -87.3f,    -87.4f,       -88,       -88.1f,     -88.7f,   -88.73f,
-        -103.9f,   -104,      -104.1f,   -746,         -1e10f,    -FLT_MAX,   87.3f,    88,
-        88.73f,    89,        104,       746,          1e30f,     FLT_MAX,    INFINITY, -INFINITY,
-        NAN,       -NAN,
+        0,       -0.0f,  0x1p-149f, -0x1.8p-127f, 0x1p-126f, -0x1p-126f, -1e-30f, 1e-8f,   16.6f,
+        -16.6f,  -87.3f, -87.4f,    -88,          -88.1f,    -88.7f,     -88.73f, -103.9f, -104,
+        -104.1f, -746,   -1e10f,    -FLT_MAX,     87.3f,     88,         88.73f,  89,      104,
+        746,     1e30f,  FLT_MAX,   INFINITY,     -INFINITY, NAN,        -NAN,
     };
     const int64_t n = sizeof(values) / sizeof(*values);
     if (kind % (n + 6) < n)
@@ -96,8 +95,8 @@ static float edge_gate(int64_t kind, struct assay_random *random)
 
 static float edge_up(struct assay_random *random)
 {
-    static const float values[] = {0,      -0.0f,    0x1p-149f, -0x1.8p-128f, 1e-30f,   1e30f,
-                                   -1e30f, FLT_MAX,  -FLT_MAX,  INFINITY,     -INFINITY, NAN};
+    static const float values[] = {0,      -0.0f,   0x1p-149f, -0x1.8p-128f, 1e-30f,    1e30f,
+                                   -1e30f, FLT_MAX, -FLT_MAX,  INFINITY,     -INFINITY, NAN};
     const int64_t n = sizeof(values) / sizeof(*values);
     int64_t kind = assay_below(random, 3 * n);
     return kind < n ? values[kind] : (float)random->gaussian(random);
@@ -155,10 +154,10 @@ static struct assay_expected expect(float gate_f32, float up_f32)
     return out;
 }
 
-static void oracle(const void *shape, void *const *t, size_t tensor, const int64_t *column,
-                   int64_t n_columns, struct assay_expected *expected)
+static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
+                   const int64_t *column, int64_t n_columns, struct assay_expected *expected)
 {
-    (void)tensor;
+    (void)tensor, (void)numerics;
     const shape_t *s = shape;
     const float *gate = t[0], *up = t[1];
     for (int64_t row = 0; row < s->rows; row++) {
@@ -167,6 +166,7 @@ static void oracle(const void *shape, void *const *t, size_t tensor, const int64
             expected[row * n_columns + c] = expect(gate[i], up[i]);
         }
     }
+    return true;
 }
 
 static struct assay_cost cost(const void *shape, void *const *t)

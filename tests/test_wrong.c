@@ -50,12 +50,15 @@ static bool run_case(const struct assay_case *item, struct trial *trials, size_t
 {
     struct expectation x = {0};
     bool ok = true;
+    unsigned needs = 0;
+    for (size_t i = 0; i < count; i++)
+        needs |= trials[i].kernel.op == item->op ? expectation_needs(trials[i].kernel.abi) : 0;
     for (size_t i = 0; ok && i < count; i++) {
         bool hangs = trials[i].layers >> LAYER_TIME & 1; /* once is enough */
         bool done = trials[i].wrong->bug && trials[i].caught && (!all || hangs);
         if (trials[i].kernel.op != item->op || done)
             continue;
-        ok = (x.item || expectation_make(&x, item, true, &options, error)) &&
+        ok = (x.item || expectation_make(&x, item, needs, &options, error)) &&
              run_trial(&trials[i], &x, error);
     }
     expectation_free(&x);
