@@ -50,6 +50,11 @@ static const struct assay_kernel *const own[] = {
     &activation_quantize_avx2,
     &silu_mul_avx2,
     &moe_weighted_sum_avx2,
+    &q4_K_gemm_moe_id_avx2_f16,
+    &q4_K_gemm_avx2_f32,
+    &q4_K_gemm_avx2_i8,
+    &q4_K_gemv_moe_id_avx2_f32,
+    &q4_K_gemv_moe_id_avx2_i8,
 #endif
 #if ASSAY_TIER_AVX512VNNI
     &q4_K_dequant_avx512vnni,
@@ -64,6 +69,13 @@ static const struct assay_kernel *const own[] = {
     &activation_quantize_avx512vnni,
     &silu_mul_avx512vnni,
     &moe_weighted_sum_avx512vnni,
+    &q4_K_gemm_moe_id_avx512vnni_f16,
+    &q4_K_gemm_avx512vnni_f32,
+    &q4_K_gemm_avx512vnni_i8,
+    &q4_K_gemm_avx512vnni_i8_packed,
+    &q4_K_gemv_moe_id_avx512vnni_f32,
+    &q4_K_gemv_moe_id_avx512vnni_i8,
+    &q4_K_gemv_moe_id_avx512vnni_i8_packed,
 #endif
 };
 

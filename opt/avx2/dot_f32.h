@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Class f32 on panels. Lane r is row r.
+ * Class f32 on panels; class f16 is the same with weights and activations rounded to f16. Lane r is
+ * row r.
  *
  * A super-block is summed in eight chains of 32 fused multiply-adds: chain s < 4 over the elements
  * i with i % 4 == s of the even sub-blocks, chain s + 4 over those of the odd ones, i ascending.
  * The chains are added as a tree, ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)), and then to the
  * token's sum. The order is the same for every tile size, so that a result depends on its own row
  * and token alone.
+ *
+ * Conversions to and from f16 round to nearest as their operand says, and keep f16 subnormals
+ * whatever MXCSR says; an f32 subnormal is far below the smallest of them.
  */
 #ifndef ASSAY_OPT_AVX2_DOT_F32_H
 #define ASSAY_OPT_AVX2_DOT_F32_H
@@ -38,11 +42,23 @@ AVX2_INLINE void f32_scales(const uint8_t *panel, __m256 scale[8], __m256 min[8]
     }
 }
 
-/* The four elements of a line in sub-block j. Nibble i stays where it is, at bit 8i, and counts
+AVX2_INLINE __m256 f32_round_to_half(__m256 x)
+{
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+/* Q4_K_BLOCK activations. */
+static inline void f32_round_block(const float *x, float *rounded)
+{
+    for (int i = 0; i < Q4_K_BLOCK; i += 8)
+        _mm256_storeu_ps(rounded + i, f32_round_to_half(_mm256_loadu_ps(x + i)));
+}
+
+/* The four elements of a line in sub-block j, rounded to f16 if `half`. Nibble i stays where it is, at bit 8i, and counts
  * 2^8i times too much, which its scale makes up for: a power of two changes no rounding, and d*sc
  * is zero or at least 2^-24. */
 AVX2_INLINE void f32_line(const uint8_t *panel, int j, int c, const __m256 scale[4], __m256 min,
-                          __m256 w[4])
+                          const bool half, __m256 w[4])
 {
     __m256i line = load_bytes(panel + (j / 2 * 8 + c) * PANEL_LINE);
     if (j % 2 != 0)
@@ -50,6 +66,8 @@ AVX2_INLINE void f32_line(const uint8_t *panel, int j, int c, const __m256 scale
     for (int i = 0; i < 4; i++) {
         __m256i q = _mm256_and_si256(line, _mm256_set1_epi32(15 << 8 * i));
         w[i] = _mm256_fmsub_ps(scale[i], _mm256_cvtepi32_ps(q), min);
+        if (half)
+            w[i] = f32_round_to_half(w[i]);
     }
 }
 
@@ -62,7 +80,7 @@ AVX2_INLINE void f32_four_scales(__m256 scale, __m256 to[4])
 }
 
 /* The dequantized super-block, w[element][row], aligned to 32 bytes. */
-static inline void f32_dequant(const uint8_t *panel, float *w)
+AVX2_INLINE void f32_dequant_body(const uint8_t *panel, const bool half, float *w)
 {
     __m256 scale[8], min[8];
     f32_scales(panel, scale, min);
@@ -70,17 +88,27 @@ static inline void f32_dequant(const uint8_t *panel, float *w)
         __m256 scales[4], weights[4];
         f32_four_scales(scale[j], scales);
         for (int c = 0; c < 8; c++) {
-            f32_line(panel, j, c, scales, min[j], weights);
+            f32_line(panel, j, c, scales, min[j], half, weights);
             for (int i = 0; i < 4; i++)
                 _mm256_store_ps(w + (32 * j + 4 * c + i) * PANEL_ROWS, weights[i]);
         }
     }
 }
 
-/* One super-block times one token's, without the weights' detour through memory. */
-static inline __m256 f32_single(const uint8_t *panel, const float *x)
+static inline void f32_dequant(const uint8_t *panel, float *w)
 {
-    __m256 scale[8], min[8], half[2];
+    f32_dequant_body(panel, false, w);
+}
+
+static inline void f16_dequant(const uint8_t *panel, float *w)
+{
+    f32_dequant_body(panel, true, w);
+}
+
+/* One super-block times one token's, without the weights' detour through memory. */
+AVX2_INLINE __m256 f32_single_body(const uint8_t *panel, const bool half, const float *x)
+{
+    __m256 scale[8], min[8], part[2];
     f32_scales(panel, scale, min);
     for (int odd = 0; odd < 2; odd++) {
         __m256 acc[4];
@@ -90,16 +118,26 @@ static inline __m256 f32_single(const uint8_t *panel, const float *x)
             __m256 scales[4], weights[4];
             f32_four_scales(scale[j], scales);
             for (int c = 0; c < 8; c++) {
-                f32_line(panel, j, c, scales, min[j], weights);
+                f32_line(panel, j, c, scales, min[j], half, weights);
                 for (int i = 0; i < 4; i++) {
                     __m256 activation = _mm256_broadcast_ss(x + 32 * j + 4 * c + i);
                     acc[i] = _mm256_fmadd_ps(weights[i], activation, acc[i]);
                 }
             }
         }
-        half[odd] = _mm256_add_ps(_mm256_add_ps(acc[0], acc[1]), _mm256_add_ps(acc[2], acc[3]));
+        part[odd] = _mm256_add_ps(_mm256_add_ps(acc[0], acc[1]), _mm256_add_ps(acc[2], acc[3]));
     }
-    return _mm256_add_ps(half[0], half[1]);
+    return _mm256_add_ps(part[0], part[1]);
+}
+
+static inline __m256 f32_single(const uint8_t *panel, const float *x)
+{
+    return f32_single_body(panel, false, x);
+}
+
+static inline __m256 f16_single(const uint8_t *panel, const float *x)
+{
+    return f32_single_body(panel, true, x);
 }
 
 /* The sum of `chains` (2 or 4) chains from `first` on, for each token. */

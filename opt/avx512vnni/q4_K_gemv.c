@@ -7,30 +7,23 @@
  * are joined and added to the row's 16 sums, which are added up at the end. Longest path: the
  * weight, 4 products and FMA of a chain, 2 to join, k/256 super-blocks, 4 across lanes.
  *
- * i8: panels of 16 rows, one token (i8.h). The native kernel packs each panel into scratch.
+ * k is a multiple of 256 and so has no tail.
  *
- * k is a multiple of 256 and so has no tail; the last panel stores its rows under a mask.
+ * i8: a matmul (matmul.h) of one matrix and one pair.
  */
 #include "ref/q4_K_gemv.h"
 
 #include <omp.h>
 
-#include "opt/avx512vnni/common.h"
-#include "opt/avx512vnni/i8.h"
 #include "opt/avx512vnni/kernels.h"
-#include "ref/q4_K_dot.h"
+#include "opt/avx512vnni/matmul.h"
 
 #define THREAD_BLOCKS 512 /* fewer super-blocks than this are not worth a thread */
 #define ROWS_F32      4   /* rows at a time: 16 chains in registers */
 #define UNITS         8   /* of work for each thread, to even out their speeds */
 
 typedef struct q4_K_gemv_shape shape_t;
-
-static int team_size(const shape_t *s, int threads)
-{
-    int64_t share = ceil_div(THREAD_BLOCKS, s->k / Q4_K_BLOCK);
-    return (int)min_i64(threads, ceil_div(s->n, share));
-}
+typedef struct q4_K_gemv_args args_t;
 
 /* y[0 .. R-1] of R rows, `stride` bytes apart, which share the loads of x. Meanwhile as many bytes
  * are fetched from `ahead`, unless it is NULL. */
@@ -86,142 +79,54 @@ ALWAYS_INLINE void rows_f32(const int R, const uint8_t *w, int64_t stride, int64
 }
 
 struct job {
-    struct matrix matrix;
-    const uint8_t *packed;
-    const struct digits *digits;
-    uint8_t *panels; /* of each thread */
-    const float *x;
-    float *y;
-    int64_t panels_of_unit;
+    const shape_t *shape;
+    const args_t *args;
+    int64_t rows_of_unit;
     struct work_queue queue;
 };
 
 static void work_f32(struct job *job)
 {
-    const struct matrix *m = &job->matrix;
-    int64_t rows = job->panels_of_unit * PANEL_ROWS, stride = m->blocks * Q4_K_BLOCK_BYTES, r;
-    while ((r = next_unit(&job->queue) * rows) < m->rows) {
-        int64_t last = min_i64(r + rows, m->rows);
-        for (; r + ROWS_F32 <= last; r += ROWS_F32) {
-            const uint8_t *w = m->w + r * stride;
-            const uint8_t *ahead = r + 2 * ROWS_F32 <= last ? w + ROWS_F32 * stride : NULL;
-            rows_f32(ROWS_F32, w, stride, m->blocks, job->x, job->y + r, ahead);
+    const shape_t *s = job->shape;
+    const float *x = job->args->x;
+    int64_t blocks = s->k / Q4_K_BLOCK, stride = blocks * Q4_K_BLOCK_BYTES, r;
+    while ((r = next_unit(&job->queue) * job->rows_of_unit) < s->n) {
+        int64_t last = min_i64(r + job->rows_of_unit, s->n);
+        const uint8_t *w = job->args->w + s->w_offset + r * stride;
+        float *y = job->args->y + r, *end = job->args->y + last;
+        for (; end - y >= ROWS_F32; y += ROWS_F32, w += ROWS_F32 * stride) {
+            const uint8_t *ahead = end - y >= 2 * ROWS_F32 ? w + ROWS_F32 * stride : NULL;
+            rows_f32(ROWS_F32, w, stride, blocks, x, y, ahead);
         }
-        for (; r < last; r++)
-            rows_f32(1, m->w + r * stride, stride, m->blocks, job->x, job->y + r, NULL);
+        for (; y < end; y++, w += stride)
+            rows_f32(1, w, stride, blocks, x, y, NULL);
     }
-}
-
-static void work_i8(struct job *job, int rank)
-{
-    const struct matrix *m = &job->matrix;
-    int64_t panels = ceil_div(m->rows, PANEL_ROWS), first;
-    struct tokens_i8 token = {.n = 1, .x = {job->digits}, .y = {job->y}};
-    uint8_t *panel = job->panels + rank * m->blocks * PANEL_BLOCK_BYTES;
-    while ((first = next_unit(&job->queue) * job->panels_of_unit) < panels) {
-        int64_t last = min_i64(first + job->panels_of_unit, panels);
-        panels_i8(m, job->packed, first, last, &token, panel);
-    }
-}
-
-static struct job job_of(const shape_t *s, const struct q4_K_gemv_args *a, int team)
-{
-    int64_t panels = ceil_div(s->n, PANEL_ROWS);
-    return (struct job){
-        .matrix = {a->w + s->w_offset, s->n, s->k / Q4_K_BLOCK},
-        .x = a->x,
-        .y = a->y,
-        .panels_of_unit = team == 1 ? panels : ceil_div(panels, (int64_t)team * UNITS),
-    };
 }
 
 static const char *run_f32(const void *shape, const void *args, const void *prepared, void *scratch,
                            int threads)
 {
     (void)prepared, (void)scratch;
+    const shape_t *s = shape;
     const char *illegal = assay_illegal(&q4_K_gemv_op, shape, NULL);
     if (illegal)
         return illegal;
-    int team = team_size(shape, threads);
-    struct job job = job_of(shape, args, team);
+    int64_t worth = ceil_div(s->n, ceil_div(THREAD_BLOCKS, s->k / Q4_K_BLOCK));
+    int team = (int)min_i64(threads, worth);
+    struct job job = {.shape = s, .args = args, .rows_of_unit = s->n};
     if (team == 1) {
         work_f32(&job);
         return NULL;
     }
+    job.rows_of_unit = ceil_div(s->n, (int64_t)team * UNITS * ROWS_F32) * ROWS_F32;
 #pragma omp parallel num_threads(team)
     work_f32(&job);
     return NULL;
 }
 
-/* x is quantized by one thread: k digits beside n*k weights. */
-static const char *run_i8(const shape_t *s, const struct q4_K_gemv_args *a, const uint8_t *packed,
-                          uint8_t *scratch, int threads)
-{
-    const char *illegal = assay_illegal(&q4_K_gemv_op, s, NULL);
-    if (illegal)
-        return illegal;
-    int team = team_size(s, threads);
-    struct job job = job_of(s, a, team);
-    struct digits *digits = (struct digits *)scratch;
-    for (int64_t b = 0; b < job.matrix.blocks; b++)
-        quantize_block(a->x + b * Q4_K_BLOCK, &digits[b]);
-    job.packed = packed;
-    job.digits = digits;
-    job.panels = scratch + line_bytes(job.matrix.blocks, sizeof(*digits));
-    if (team == 1) {
-        work_i8(&job, 0);
-        return NULL;
-    }
-#pragma omp parallel num_threads(team)
-    work_i8(&job, omp_get_thread_num());
-    return NULL;
-}
-
-static const char *run_native(const void *shape, const void *args, const void *prepared,
-                              void *scratch, int threads)
-{
-    (void)prepared;
-    return run_i8(shape, args, NULL, scratch, threads);
-}
-
-static const char *run_packed(const void *shape, const void *args, const void *prepared,
-                              void *scratch, int threads)
-{
-    return run_i8(shape, args, prepared, scratch, threads);
-}
-
-static int64_t scratch_packed(const void *shape, int threads)
-{
-    (void)threads;
-    return line_bytes(((const shape_t *)shape)->k / Q4_K_BLOCK, sizeof(struct digits));
-}
-
-static int64_t scratch_native(const void *shape, int threads)
-{
-    int64_t panel = packed_bytes(1, 1, ((const shape_t *)shape)->k);
-    return assay_add(scratch_packed(shape, threads), assay_mul(panel, threads));
-}
-
-static int64_t prepared_bytes(const void *shape)
-{
-    const shape_t *s = shape;
-    return packed_bytes(1, s->n, s->k);
-}
-
-static void prepare(const void *shape, const void *args, void *prepared, int threads)
-{
-    struct job job = job_of(shape, args, 1);
-    pack_matrices(&job.matrix, 1, prepared, threads);
-}
-
 static int64_t depth_f32(const void *shape)
 {
     return 1 + 4 + 2 + ((const shape_t *)shape)->k / Q4_K_BLOCK + 4;
-}
-
-static int64_t depth_i8(const void *shape)
-{
-    return q4_K_dot_i8_depth(((const shape_t *)shape)->k);
 }
 
 const struct assay_kernel q4_K_gemv_avx512vnni_f32 = {
@@ -233,6 +138,48 @@ const struct assay_kernel q4_K_gemv_avx512vnni_f32 = {
     .run = run_f32,
 };
 
+static struct matmul sizes(const void *shape)
+{
+    const shape_t *s = shape;
+    return (struct matmul){
+        .m = s->n, .k = s->k, .matrices = 1, .top_k = 1, .ne11 = 1, .sources = 1};
+}
+
+static void bind(const void *shape, const void *args, void *memory, struct matmul *matmul)
+{
+    static const struct pair_list one = {.n = 1};
+    (void)memory;
+    const shape_t *s = shape;
+    const args_t *a = args;
+    matmul->rows = s->n;
+    matmul->w = a->w ? a->w + s->w_offset : NULL;
+    matmul->src = a->x;
+    matmul->dst = a->y;
+    matmul->lists = &one;
+    matmul->n_lists = 1;
+}
+
+static int64_t lists_bytes(const void *shape)
+{
+    (void)shape;
+    return 0;
+}
+
+static const struct matmul_op op = {&q4_K_gemv_op, sizes, bind, lists_bytes};
+MATMUL_FUNCTIONS(op, i8, MATMUL_I8)
+MATMUL_FUNCTIONS(op, packed, MATMUL_I8_PACKED)
+
+static int64_t prepared_bytes(const void *shape)
+{
+    return avx512vnni_matmul_packed_bytes(&op, shape);
+}
+
+static void prepare(const void *shape, const void *args, void *prepared, int threads)
+{
+    const uint8_t *w = ((const args_t *)args)->w + ((const shape_t *)shape)->w_offset;
+    avx512vnni_matmul_pack(&op, shape, w, prepared, threads);
+}
+
 const struct assay_kernel q4_K_gemv_avx512vnni_i8 = {
     .op = "q4_K_gemv",
     .name = "avx512vnni-i8",
@@ -240,8 +187,8 @@ const struct assay_kernel q4_K_gemv_avx512vnni_i8 = {
     .numerics = ASSAY_I8,
     .twin = 1,
     .depth = depth_i8,
-    .scratch_bytes = scratch_native,
-    .run = run_native,
+    .scratch_bytes = scratch_i8,
+    .run = run_i8,
 };
 
 const struct assay_kernel q4_K_gemv_avx512vnni_i8_packed = {
@@ -250,7 +197,7 @@ const struct assay_kernel q4_K_gemv_avx512vnni_i8_packed = {
     .tier = "avx512vnni",
     .numerics = ASSAY_I8,
     .twin = 1,
-    .depth = depth_i8,
+    .depth = depth_packed,
     .prepared_bytes = prepared_bytes,
     .prepare = prepare,
     .scratch_bytes = scratch_packed,

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the matmul kernels of this tier share. An op says which pairs meet which matrix; a task is
+ * one such list and CHUNK_ROWS rows of its matrix. The rows are transposed eight at a time into a
+ * panel (panel.h), row r in 32-bit lane r, and every panel meets all pairs of the list, in tiles of
+ * nearly equal size. Rows past m are zero blocks in the panel and are not stored.
+ *
+ * i8: source rows are quantized once into scratch; a whole panel is packed, then each tile of tokens
+ * walks it (dot_i8.h: why nothing overflows); for a single tile each super-block is used at once.
+ * f32: each super-block of a panel is dequantized once for up to F32_PAIRS pairs, whose sums wait in
+ * scratch (dot_f32.h). f16: the same, with weights and activations rounded to f16.
+ */
+#ifndef ASSAY_OPT_AVX2_MATMUL_H
+#define ASSAY_OPT_AVX2_MATMUL_H
+
+#include "opt/avx2/common.h"
+
+enum matmul_class { MATMUL_F32, MATMUL_F16, MATMUL_I8 };
+
+/* The pairs of one matrix; pairs NULL: 0 .. n-1. */
+struct pair_list {
+    const int32_t *pairs;
+    int64_t n, matrix;
+};
+
+/* A call of any op. Pair p is a row of dst, and reads row p of src, or p / top_k if ne11 = 1. */
+struct matmul {
+    int64_t m, k, top_k, ne11;
+    int64_t sources; /* rows of src; -1: they overflow */
+    int64_t rows;    /* of each matrix that are wanted, the first */
+    const uint8_t *w;
+    const float *src;
+    float *dst;
+    const struct pair_list *lists;
+    int64_t n_lists;
+};
+
+/* How an op's calls become matmuls. */
+struct matmul_op {
+    const struct assay_op *op;
+    /* The first members, up to `sources`. */
+    struct matmul (*sizes)(const void *shape);
+    /* The others, with lists in `memory` of lists_bytes. */
+    void (*bind)(const void *shape, const void *args, void *memory, struct matmul *matmul);
+    int64_t (*lists_bytes)(const void *shape);
+};
+
+/* A matmul cut into work. */
+struct matmul_job {
+    struct matmul matmul;
+    enum matmul_class class;
+    int64_t blocks, chunks; /* of a row; of a matrix's rows */
+    void *prepared_sources; /* class i8: quantized; class f16: rounded */
+    uint8_t *rooms;         /* of the threads */
+    int64_t room_bytes;
+};
+
+/* Cuts into work. scratch: avx2_matmul_work_bytes. */
+struct matmul_job avx2_matmul_plan(const struct matmul *matmul, enum matmul_class class,
+                                   void *scratch);
+int64_t avx2_matmul_work_bytes(const struct matmul *sizes, enum matmul_class class, int threads);
+
+/* All threads of a team call both; each ends when all have done their part. */
+void avx2_matmul_sources(const struct matmul_job *job);
+void avx2_matmul_products(const struct matmul_job *job);
+
+/* What a kernel's functions do. */
+const char *avx2_matmul_run(const struct matmul_op *op, enum matmul_class class, const void *shape,
+                            const void *args, void *scratch, int threads);
+int64_t avx2_matmul_scratch(const struct matmul_op *op, enum matmul_class class, const void *shape,
+                            int threads);
+int64_t avx2_matmul_depth(const struct matmul_op *op, enum matmul_class class, const void *shape);
+
+/* The functions of a kernel of this class of the op that `op` describes. */
+#define MATMUL_FUNCTIONS(op, suffix, class)                                                    \
+    static const char *run_##suffix(const void *shape, const void *args, const void *prepared, \
+                                    void *scratch, int threads)                                \
+    {                                                                                          \
+        (void)prepared;                                                                        \
+        return avx2_matmul_run(&(op), class, shape, args, scratch, threads);                   \
+    }                                                                                          \
+    static int64_t scratch_##suffix(const void *shape, int threads)                            \
+    {                                                                                          \
+        return avx2_matmul_scratch(&(op), class, shape, threads);                              \
+    }                                                                                          \
+    static int64_t depth_##suffix(const void *shape)                                           \
+    {                                                                                          \
+        return avx2_matmul_depth(&(op), class, shape);                                         \
+    }
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+#include "opt/avx512vnni/matmul.h"
+
+#include <omp.h>
+
+#include "opt/avx512vnni/f32.h"
+#include "opt/avx512vnni/i8.h"
+#include "ref/q4_K_dot.h"
+
+#define UNITS         8   /* of work for each thread, at least, to even out their speeds */
+#define THREAD_BLOCKS 512 /* fewer super-blocks than this are not worth a thread */
+#define SHARED_BLOCKS 64  /* of activations; fewer are prepared by one thread */
+
+static bool is_i8(enum matmul_class class)
+{
+    return class == MATMUL_I8 || class == MATMUL_I8_PACKED;
+}
+
+static int64_t source_blocks(const struct matmul *matmul)
+{
+    return assay_mul(matmul->sources, matmul->k / Q4_K_BLOCK);
+}
+
+static int64_t source_bytes(const struct matmul *matmul, enum matmul_class class)
+{
+    int64_t blocks = source_blocks(matmul);
+    if (class == MATMUL_F32)
+        return 0;
+    return line_bytes(blocks, is_i8(class) ? sizeof(struct digits) : Q4_K_BLOCK * sizeof(float));
+}
+
+static int64_t thread_bytes(const struct matmul *matmul, enum matmul_class class)
+{
+    if (class == MATMUL_I8_PACKED)
+        return 0;
+    return is_i8(class) ? packed_bytes(1, 1, matmul->k) : (int64_t)sizeof(struct scratch_f32);
+}
+
+int64_t avx512vnni_matmul_work_bytes(const struct matmul *sizes, enum matmul_class class,
+                                     int threads)
+{
+    return assay_add(source_bytes(sizes, class), assay_mul(thread_bytes(sizes, class), threads));
+}
+
+int avx512vnni_matmul_plan(struct matmul_job *job, const struct matmul *matmul,
+                           enum matmul_class class, const void *packed, void *scratch, int threads)
+{
+    *job = (struct matmul_job){
+        .matmul = *matmul,
+        .class = class,
+        .packed = packed,
+        .blocks = matmul->k / Q4_K_BLOCK,
+        .prepared_sources = class == MATMUL_F32 ? NULL : scratch,
+        .thread_scratch = (uint8_t *)scratch + source_bytes(matmul, class),
+        .thread_bytes = thread_bytes(matmul, class),
+    };
+    int64_t panels = ceil_div(matmul->rows, PANEL_ROWS);
+    int64_t work = matmul->n_lists * panels * PANEL_ROWS * min_i64(job->blocks, THREAD_BLOCKS);
+    int team = (int)max_i64(1, min_i64(threads, work / THREAD_BLOCKS));
+    int64_t units = team == 1 ? 1 : ceil_div((int64_t)team * UNITS, matmul->n_lists);
+    job->panels_of_unit = max_i64(1, ceil_div(panels, units));
+    job->units_of_list = ceil_div(panels, job->panels_of_unit);
+    return team;
+}
+
+void avx512vnni_matmul_sources(const struct matmul_job *job, int rank, int team)
+{
+    int64_t n = source_blocks(&job->matmul), last = share_start(n, rank + 1, team);
+    for (int64_t b = share_start(n, rank, team); b < last; b++) {
+        const float *x = job->matmul.src + b * Q4_K_BLOCK;
+        if (is_i8(job->class))
+            quantize_block(x, (struct digits *)job->prepared_sources + b);
+        else if (job->class == MATMUL_F16)
+            round_block(x, (float *)job->prepared_sources + b * Q4_K_BLOCK);
+    }
+}
+
+/* The row of src that a pair reads. */
+static int64_t source_row(const struct matmul *matmul, int64_t pair)
+{
+    return matmul->ne11 == 1 ? (int64_t)((uint32_t)pair / (uint32_t)matmul->top_k) : pair;
+}
+
+static int64_t pair_of(const struct pair_list *list, int64_t i)
+{
+    return list->pairs ? list->pairs[i] : i;
+}
+
+/* Pairs first to last - 1 of a list, panels [panel, end). */
+static void group_i8(const struct matmul_job *job, const struct matrix *matrix,
+                     const struct pair_list *list, int64_t first, int64_t last, int64_t panel,
+                     int64_t end, uint8_t *scratch)
+{
+    const struct matmul *mm = &job->matmul;
+    const struct digits *digits = job->prepared_sources;
+    const uint8_t *packed = NULL;
+    if (job->packed)
+        packed = job->packed + list->matrix * packed_bytes(1, mm->m, mm->k);
+    struct tokens_i8 tokens;
+    tokens.n = (int)(last - first);
+    for (int t = 0; t < tokens.n; t++) {
+        int64_t pair = pair_of(list, first + t);
+        tokens.x[t] = digits + source_row(mm, pair) * job->blocks;
+        tokens.y[t] = mm->dst + pair * mm->m;
+    }
+    panels_i8(matrix, packed, panel, end, &tokens, scratch);
+}
+
+static void group_f32(const struct matmul_job *job, const struct matrix *matrix,
+                      const struct pair_list *list, int64_t first, int64_t last, int64_t panel,
+                      int64_t end, struct scratch_f32 *scratch)
+{
+    const struct matmul *mm = &job->matmul;
+    const bool half = job->class == MATMUL_F16;
+    const float *src = half ? job->prepared_sources : mm->src;
+    struct tokens_f32 tokens;
+    tokens.n = (int)(last - first);
+    for (int t = 0; t < tokens.n; t++) {
+        int64_t pair = pair_of(list, first + t);
+        tokens.x[t] = src + source_row(mm, pair) * mm->k;
+        tokens.y[t] = mm->dst + pair * mm->m;
+    }
+    for (int64_t p = panel; p < end; p++) {
+        const uint8_t *ahead = p + 1 < end ? native_panel(matrix, p + 1) : NULL;
+        panel_f32(matrix, p, half, ahead, &tokens, scratch);
+    }
+}
+
+static void unit(const struct matmul_job *job, int64_t index, void *scratch)
+{
+    const struct matmul *mm = &job->matmul;
+    const struct pair_list *list = &mm->lists[index / job->units_of_list];
+    int64_t panel = index % job->units_of_list * job->panels_of_unit;
+    int64_t end = min_i64(panel + job->panels_of_unit, ceil_div(mm->rows, PANEL_ROWS));
+    struct matrix matrix = {mm->w, mm->m, job->blocks};
+    if (!job->packed)
+        matrix.w += list->matrix * mm->m * job->blocks * Q4_K_BLOCK_BYTES;
+    int groups = (int)ceil_div(list->n, TOKEN_GROUP);
+    for (int g = 0; g < groups; g++) {
+        int64_t first = share_start(list->n, g, groups);
+        int64_t last = share_start(list->n, g + 1, groups);
+        if (is_i8(job->class))
+            group_i8(job, &matrix, list, first, last, panel, end, scratch);
+        else
+            group_f32(job, &matrix, list, first, last, panel, end, scratch);
+    }
+}
+
+void avx512vnni_matmul_products(struct matmul_job *job, int rank)
+{
+    int64_t units = job->matmul.n_lists * job->units_of_list, index;
+    while ((index = next_unit(&job->queue)) < units)
+        unit(job, index, job->thread_scratch + rank * job->thread_bytes);
+}
+
+const char *avx512vnni_matmul_run(const struct matmul_op *op, enum matmul_class class,
+                                  const void *shape, const void *args, const void *packed,
+                                  void *scratch, int threads)
+{
+    const char *illegal = assay_illegal(op->op, shape, NULL);
+    if (illegal)
+        return illegal;
+    struct matmul matmul = op->sizes(shape);
+    op->bind(shape, args, scratch, &matmul);
+    if (matmul.n_lists == 0 || matmul.rows == 0)
+        return NULL;
+    struct matmul_job job;
+    uint8_t *work = (uint8_t *)scratch + op->lists_bytes(shape);
+    int team = avx512vnni_matmul_plan(&job, &matmul, class, packed, work, threads);
+    bool shared = team > 1 && source_blocks(&matmul) > SHARED_BLOCKS;
+    if (!shared)
+        avx512vnni_matmul_sources(&job, 0, 1);
+    if (team == 1) {
+        avx512vnni_matmul_products(&job, 0);
+        return NULL;
+    }
+#pragma omp parallel num_threads(team)
+    {
+        if (shared) {
+            avx512vnni_matmul_sources(&job, omp_get_thread_num(), omp_get_num_threads());
+#pragma omp barrier
+        }
+        avx512vnni_matmul_products(&job, omp_get_thread_num());
+    }
+    return NULL;
+}
+
+int64_t avx512vnni_matmul_scratch(const struct matmul_op *op, enum matmul_class class,
+                                  const void *shape, int threads)
+{
+    struct matmul sizes = op->sizes(shape);
+    return assay_add(op->lists_bytes(shape), avx512vnni_matmul_work_bytes(&sizes, class, threads));
+}
+
+int64_t avx512vnni_matmul_depth(const struct matmul_op *op, enum matmul_class class,
+                                const void *shape)
+{
+    int64_t k = op->sizes(shape).k;
+    if (is_i8(class))
+        return q4_K_dot_i8_depth(k);
+    return panels_f32_depth(k) - (class == MATMUL_F16); /* whose weights are exact */
+}
+
+int64_t avx512vnni_matmul_packed_bytes(const struct matmul_op *op, const void *shape)
+{
+    struct matmul sizes = op->sizes(shape);
+    return packed_bytes(sizes.matrices, sizes.m, sizes.k);
+}
+
+void avx512vnni_matmul_pack(const struct matmul_op *op, const void *shape, const uint8_t *w,
+                            void *packed, int threads)
+{
+    struct matmul sizes = op->sizes(shape);
+    struct matrix first = {w, sizes.m, sizes.k / Q4_K_BLOCK};
+    pack_matrices(&first, sizes.matrices, packed, threads);
+}

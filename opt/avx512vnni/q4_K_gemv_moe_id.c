@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * q4_K_gemv_moe_id: the ids become lists as moe_ids_tpe makes them, then it is a q4_K_gemm_moe_id:
+ * an expert that several tokens chose is read once. A list has room for every pair; only its start
+ * is touched.
+ */
+#include "ref/q4_K_gemv_moe_id.h"
+
+#include "opt/avx512vnni/kernels.h"
+#include "opt/avx512vnni/moe_matmul.h"
+#include "ref/moe_ids_tpe.h"
+#include "ref/q4_K_gemm_moe_id.h"
+
+typedef struct q4_K_gemv_moe_id_shape shape_t;
+typedef struct q4_K_gemv_moe_id_args args_t;
+
+static struct q4_K_gemm_moe_id_shape as_gemm(const shape_t *s)
+{
+    return (struct q4_K_gemm_moe_id_shape){
+        .experts = s->experts,
+        .m = s->m,
+        .k = s->k,
+        .top_k = s->top_k,
+        .ne11 = s->ne11,
+        .tokens = s->tokens,
+        .stride = assay_mul(s->tokens, s->top_k),
+        .w_offset = s->w_offset,
+    };
+}
+
+static struct matmul sizes(const void *shape)
+{
+    struct q4_K_gemm_moe_id_shape gemm = as_gemm(shape);
+    return avx512vnni_moe_matmul_sizes(&gemm);
+}
+
+/* Memory: what avx512vnni_moe_matmul_bind needs, ids, then tpe and grids. */
+static int64_t ids_bytes(const struct q4_K_gemm_moe_id_shape *gemm)
+{
+    return line_bytes(assay_mul(gemm->experts, gemm->stride), sizeof(int32_t));
+}
+
+static int64_t lists_bytes(const void *shape)
+{
+    struct q4_K_gemm_moe_id_shape gemm = as_gemm(shape);
+    int64_t tpe_bytes = line_bytes(assay_add(gemm.experts, 6), sizeof(int32_t));
+    return assay_add(assay_add(avx512vnni_moe_matmul_lists_bytes(&gemm), ids_bytes(&gemm)),
+                     tpe_bytes);
+}
+
+/* Every shape that is legal here is legal for moe_ids_tpe. */
+
+static void bind(const void *shape, const void *args, void *memory, struct matmul *matmul)
+{
+    const shape_t *s = shape;
+    const args_t *a = args;
+    struct q4_K_gemm_moe_id_shape gemm = as_gemm(s);
+    int32_t *ids = (int32_t *)((uint8_t *)memory + avx512vnni_moe_matmul_lists_bytes(&gemm));
+    int32_t *tpe = (int32_t *)((uint8_t *)ids + ids_bytes(&gemm));
+    struct moe_ids_tpe_shape lists = {s->experts, s->top_k, s->tokens, s->m, s->m, gemm.stride};
+    struct moe_ids_tpe_args out = {a->ids, tpe, ids, (uint32_t *)tpe + s->experts};
+    moe_ids_tpe_avx512vnni.run(&lists, &out, NULL, NULL, 1);
+    struct q4_K_gemm_moe_id_args as_lists = {a->w, a->src1, ids, tpe, NULL, a->dst};
+    avx512vnni_moe_matmul_bind(&gemm, &as_lists, memory, matmul);
+}
+
+static const struct matmul_op op = {&q4_K_gemv_moe_id_op, sizes, bind, lists_bytes};
+MATMUL_FUNCTIONS(op, f32, MATMUL_F32)
+MATMUL_FUNCTIONS(op, i8, MATMUL_I8)
+MATMUL_FUNCTIONS(op, packed, MATMUL_I8_PACKED)
+
+static int64_t prepared_bytes(const void *shape)
+{
+    return avx512vnni_matmul_packed_bytes(&op, shape);
+}
+
+static void prepare(const void *shape, const void *args, void *prepared, int threads)
+{
+    const uint8_t *w = ((const args_t *)args)->w + ((const shape_t *)shape)->w_offset;
+    avx512vnni_matmul_pack(&op, shape, w, prepared, threads);
+}
+
+const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_f32 = {
+    .op = "q4_K_gemv_moe_id",
+    .name = "avx512vnni-f32",
+    .tier = "avx512vnni",
+    .numerics = ASSAY_F32,
+    .depth = depth_f32,
+    .scratch_bytes = scratch_f32,
+    .run = run_f32,
+};
+
+const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8 = {
+    .op = "q4_K_gemv_moe_id",
+    .name = "avx512vnni-i8",
+    .tier = "avx512vnni",
+    .numerics = ASSAY_I8,
+    .twin = 1,
+    .depth = depth_i8,
+    .scratch_bytes = scratch_i8,
+    .run = run_i8,
+};
+
+const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8_packed = {
+    .op = "q4_K_gemv_moe_id",
+    .name = "avx512vnni-i8-packed",
+    .tier = "avx512vnni",
+    .numerics = ASSAY_I8,
+    .twin = 1,
+    .depth = depth_packed,
+    .prepared_bytes = prepared_bytes,
+    .prepare = prepare,
+    .scratch_bytes = scratch_packed,
+    .run = run_packed,
+};
