@@ -98,7 +98,8 @@ static const struct assay_tensor tensors[] = {
     {"d", ASSAY_DTYPE_F32, ASSAY_OUT_BITS, 4, count_d, columns_d},
 };
 
-/* Of a block, by its number from a random start. The first half makes an only block telling. */
+/* Of a block, by its number from a random start; loud and quiet ones take turns, an only block is
+ * loud, which makes it telling. */
 enum edge_kind {
     GAUSSIAN,
     TIES,    /* half way between two Q, but for rounding */
@@ -181,10 +182,12 @@ static bool fill(const void *shape, const struct assay_fill *how, void *const *t
         return true;
     }
     int64_t start = assay_below(random, EDGE_KINDS), blocks = count_x(s) / ACTIVATION_BLOCK;
-    int64_t kinds = blocks == 1 ? LOUD_KINDS : EDGE_KINDS;
-    for (int64_t b = 0; b < blocks; b++)
-        edge_block((enum edge_kind)((start + b) % kinds), (int)s->digits, &x[b * ACTIVATION_BLOCK],
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t turn = (start + b) % EDGE_KINDS;
+        int64_t quiet = blocks > 1 && turn % 2 ? LOUD_KINDS : 0;
+        edge_block((enum edge_kind)(quiet + turn / 2), (int)s->digits, &x[b * ACTIVATION_BLOCK],
                    random);
+    }
     return true;
 }
 

@@ -226,8 +226,9 @@ static bool not_finite_as_contracted(float gate, float up, float out)
     double silu_of_gate = silu((double)gate), wanted = silu_of_gate * (double)up;
     if (isfinite(wanted) || (isfinite(gate) && isfinite(up)))
         return true; /* or an overflow, which the bound excuses */
-    if (isfinite(gate) && gate <= SILU_MUL_LEAST && !isnan(up))
-        return isnan(out) || out == (float)-(double)up;
+    bool vanishes = gate <= SILU_MUL_LEAST || fabsf(gate) < FLT_MIN;
+    if (isfinite(gate) && vanishes && isnan(out))
+        return true;
     return isnan(wanted) ? isnan(out) : (double)out == wanted;
 }
 

@@ -5,10 +5,10 @@
  * Shapes    gate, up, out [rows, n] f32.
  * Numerics  f32. The quotient is formed before the product with up. From gate = SILU_MUL_LEAST
  *           down exp(-gate) nears the largest f32, and zero will do for the quotient.
- * Not finite  as the formula has it: gate +Inf gives +Inf * up; -Inf, Inf / Inf, gives NaN, though
- *           the limit is 0; a NaN of gate or up gives NaN; up infinite gives NaN where gate is 0
- *           and an infinity elsewhere (either where gate is SILU_MUL_LEAST or less). An element
- *           does not depend on the others.
+ * Invalid   as the formula has it: gate +Inf gives +Inf * up; -Inf, that is Inf / Inf, gives NaN,
+ *           though the limit is 0; NaN gives NaN; an infinite up gives NaN where gate is 0 and an
+ *           infinity elsewhere (either where the quotient may vanish: from SILU_MUL_LEAST down and
+ *           where gate is subnormal). An element does not depend on the others.
  * Memory    All aligned to 4 bytes; out overlaps nothing and is written whole.
  * Errors    An illegal shape is refused before any output is written.
  * Threads   out does not depend on their number.

@@ -11,67 +11,10 @@
 #ifndef ASSAY_OPT_AVX2_DOT_I8_H
 #define ASSAY_OPT_AVX2_DOT_I8_H
 
-#include <math.h>
-
+#include "opt/avx2/digits.h"
 #include "opt/avx2/panel.h"
-#include "ref/activation_i8.h"
 
 #define I8_TILE 4 /* tokens: 8 int16 and 4 int32 sums, nibbles and a mask fill 16 registers */
-
-/* As struct activation_i8, the digits first so that lines of 32 are aligned. */
-struct i8_block {
-    int8_t q[ACTIVATION_BLOCK];
-    int16_t sums[8];
-    float d;
-    int32_t unused[3]; /* a multiple of 32 bytes */
-};
-
-/* Rounds 32 activations; returns the eight dwords whose sum is that of the digits. */
-AVX2_INLINE __m256i i8_digits(const float *x, __m256 inv, int8_t *q)
-{
-    __m256i v[4];
-    for (int i = 0; i < 4; i++)
-        v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inv));
-    __m256i packed =
-        _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    store_bytes(q, _mm256_permutevar8x32_epi32(packed, order));
-    return _mm256_add_epi32(_mm256_add_epi32(v[0], v[1]), _mm256_add_epi32(v[2], v[3]));
-}
-
-/* activation_i8_quantize. The bits of |x| order like the numbers, and all that is not finite lies
- * from 0x7f800000 on, so the integer maximum decides everything. */
-static inline void i8_quantize(const float *x, struct i8_block *block)
-{
-    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-    __m256i max0 = _mm256_setzero_si256(), max1 = max0;
-    for (int i = 0; i < ACTIVATION_BLOCK; i += 16) {
-        max0 = _mm256_max_epi32(max0, _mm256_and_si256(load_bytes(x + i), magnitude));
-        max1 = _mm256_max_epi32(max1, _mm256_and_si256(load_bytes(x + i + 8), magnitude));
-    }
-    max0 = _mm256_max_epi32(max0, max1);
-    __m128i max = _mm_max_epi32(_mm256_castsi256_si128(max0), _mm256_extracti128_si256(max0, 1));
-    max = _mm_max_epi32(max, _mm_shuffle_epi32(max, 0x4e));
-    max = _mm_max_epi32(max, _mm_shuffle_epi32(max, 0xb1));
-    uint32_t bits = (uint32_t)_mm_cvtsi128_si32(max);
-    float amax = assay_f32_from_bits(bits);
-    if (bits >= 0x7f800000 || amax < ACTIVATION_TINY) {
-        memset(block, 0, sizeof(*block));
-        block->d = bits >= 0x7f800000 ? NAN : 0;
-        return;
-    }
-    block->d = amax / ACTIVATION_I8_MAX;
-    __m256 inv = _mm256_set1_ps(ACTIVATION_I8_MAX / amax);
-    __m256i s[8];
-    for (int j = 0; j < 8; j++)
-        s[j] = i8_digits(x + 32 * j, inv, block->q + 32 * j);
-    /* Three levels of hadd leave the sums of the low and the high halves, in order. */
-    __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
-    __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(s[4], s[5]), _mm256_hadd_epi32(s[6], s[7]));
-    __m128i low = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    __m128i high = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
-    _mm_storeu_si128((__m128i *)(void *)block->sums, _mm_packs_epi32(low, high));
-}
 
 /* The scales as int16 pairs (sc, sc) and the mins as (m[2p], m[2p+1]) in each row's lane. */
 AVX2_INLINE void i8_scale_pairs(const uint8_t *panel, __m256i scale[8], __m256i min[4])

@@ -14,67 +14,10 @@
 #ifndef ASSAY_OPT_AVX512VNNI_I8_H
 #define ASSAY_OPT_AVX512VNNI_I8_H
 
-#include <math.h>
-
+#include "opt/avx512vnni/digits.h"
 #include "opt/avx512vnni/panel.h"
-#include "ref/activation_i8.h"
 
 #define TILE_I8_MAX 6
-
-/* Sums are in the order of vpdpwssd's pairs: sub-blocks 0 2, 4 6, 1 3, 5 7. */
-struct digits {
-    int8_t q[ACTIVATION_BLOCK];
-    int16_t sums[8];
-    float d;
-    uint8_t unused[12]; /* to a multiple of 32 bytes */
-};
-
-/* The bits of activation_i8_quantize, sums reordered. */
-static inline void quantize_block(const float *x, struct digits *out)
-{
-    __m512i magnitude = _mm512_setzero_si512();
-    UNROLL
-    for (int i = 0; i < 16; i++) {
-        __m512i bits = _mm512_castps_si512(_mm512_loadu_ps(x + LANES * i));
-        bits = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
-        magnitude = _mm512_max_epu32(magnitude, bits);
-    }
-    /* As integers, non-finite magnitudes are the largest. */
-    uint32_t largest = _mm512_reduce_max_epu32(magnitude);
-    float amax = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)largest)));
-    if (largest >= 0x7f800000 || amax < ACTIVATION_TINY) {
-        memset(out, 0, sizeof(*out));
-        out->d = amax < ACTIVATION_TINY ? 0.0f : NAN;
-        return;
-    }
-    out->d = amax / ACTIVATION_I8_MAX;
-    const __m512 inv = _mm512_set1_ps(ACTIVATION_I8_MAX / amax);
-    /* Packing works within quarters, which leaves the dwords in this order. */
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m512i sums[4];
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        __m512i v[4];
-        UNROLL
-        for (int j = 0; j < 4; j++) {
-            __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x + 64 * i + LANES * j), inv);
-            v[j] = _mm512_cvt_roundps_epi32(scaled, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        }
-        __m512i low = _mm512_packs_epi32(v[0], v[1]), high = _mm512_packs_epi32(v[2], v[3]);
-        __m512i q = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
-        _mm512_storeu_si512((__m512i *)(out->q + 64 * i), q);
-        sums[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), q);
-    }
-    /* Quarters 0 and 1 of sums[i] belong to sub-block 2i, 2 and 3 to 2i+1. Two rounds of adding
-     * neighbours leave dword i of a quarter from sums[i]. */
-    const __m512i ones = _mm512_set1_epi16(1);
-    __m512i low = _mm512_madd_epi16(_mm512_packs_epi32(sums[0], sums[1]), ones);
-    __m512i high = _mm512_madd_epi16(_mm512_packs_epi32(sums[2], sums[3]), ones);
-    __m512i all = _mm512_madd_epi16(_mm512_packs_epi32(low, high), ones);
-    all = _mm512_add_epi32(all, _mm512_shuffle_i32x4(all, all, _MM_SHUFFLE(2, 3, 0, 1)));
-    __m128i even = _mm512_castsi512_si128(all), odd = _mm512_extracti32x4_epi32(all, 2);
-    _mm_storeu_si128((__m128i *)out->sums, _mm_packs_epi32(even, odd));
-}
 
 /* acc + four unsigned bytes of w times four signed bytes at x, which every lane gets. In assembly
  * because gcc loads the broadcast into a register first. */

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* moe_weighted_sum: see moe_weighted_sum.h. A unit of work is a piece of a token's columns, so that
+ * a single token keeps several threads busy. */
+#include "opt/avx2/moe_weighted_sum.h"
+#include "opt/avx2/kernels.h"
+
+#define UNIT_COLUMNS   1024
+#define PARALLEL_TERMS 32768 /* below this, threads cost more than they save */
+
+static void sum_unit(const struct moe_weighted_sum_shape *s, const struct moe_weighted_sum_args *a,
+                     int64_t token, int64_t first)
+{
+    int64_t pair = token * s->top_k, last = first + UNIT_COLUMNS;
+    struct range columns = {first, last < s->m ? last : s->m};
+    weighted_sum(s, a->ids + pair, a->weights + pair, a->rows + pair * s->m, columns,
+                 a->out + token * s->m);
+}
+
+static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
+                       int threads)
+{
+    (void)prepared, (void)scratch;
+    const struct moe_weighted_sum_shape *s = shape;
+    const char *illegal = assay_illegal(&moe_weighted_sum_op, shape, NULL);
+    if (illegal)
+        return illegal;
+    int64_t units = divide_up(s->m, UNIT_COLUMNS);
+    threads = s->tokens * s->top_k <= PARALLEL_TERMS / s->m ? 1 : threads;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        struct range mine = thread_range(s->tokens * units);
+        for (int64_t unit = mine.first; unit < mine.last; unit++)
+            sum_unit(s, args, unit / units, unit % units * UNIT_COLUMNS);
+    }
+    return NULL;
+}
+
+/* One fused step a slot. */
+static int64_t depth(const void *shape)
+{
+    return ((const struct moe_weighted_sum_shape *)shape)->top_k;
+}
+
+const struct assay_kernel moe_weighted_sum_avx2 = {
+    .op = "moe_weighted_sum",
+    .name = "avx2",
+    .tier = "avx2",
+    .numerics = ASSAY_F32,
+    .depth = depth,
+    .run = run,
+};

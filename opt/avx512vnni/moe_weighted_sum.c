@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* moe_weighted_sum: see moe_weighted_sum.h. A unit of work is a piece of a token's columns, so that
+ * a single token keeps several threads busy. */
+#include "opt/avx512vnni/moe_weighted_sum.h"
+
+#include <omp.h>
+
+#include "opt/avx512vnni/kernels.h"
+
+#define UNIT_COLUMNS 1024
+#define THREAD_UNITS 8 /* fewer rows of units than this are not worth a thread */
+
+static void sum_unit(const struct moe_weighted_sum_shape *s, const struct moe_weighted_sum_args *a,
+                     int64_t token, int64_t first)
+{
+    int64_t pair = token * s->top_k;
+    weighted_sum(s, a->ids + pair, a->weights + pair, a->rows + pair * s->m, first,
+                 min_i64(first + UNIT_COLUMNS, s->m), a->out + token * s->m);
+}
+
+static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
+                       int threads)
+{
+    (void)prepared, (void)scratch;
+    const struct moe_weighted_sum_shape *s = shape;
+    const char *illegal = assay_illegal(&moe_weighted_sum_op, shape, NULL);
+    if (illegal)
+        return illegal;
+    int64_t pieces = ceil_div(s->m, UNIT_COLUMNS), units = s->tokens * pieces;
+    int team = (int)min_i64(threads, ceil_div(units * s->top_k, THREAD_UNITS));
+#pragma omp parallel num_threads(team) if (team > 1)
+    {
+        int rank = omp_get_thread_num(), of = omp_get_num_threads();
+        int64_t last = share_start(units, rank + 1, of);
+        for (int64_t unit = share_start(units, rank, of); unit < last; unit++)
+            sum_unit(s, args, unit / pieces, unit % pieces * UNIT_COLUMNS);
+    }
+    return NULL;
+}
+
+/* One fused step a slot. */
+static int64_t depth(const void *shape)
+{
+    return ((const struct moe_weighted_sum_shape *)shape)->top_k;
+}
+
+const struct assay_kernel moe_weighted_sum_avx512vnni = {
+    .op = "moe_weighted_sum",
+    .name = "avx512vnni",
+    .tier = "avx512vnni",
+    .numerics = ASSAY_F32,
+    .depth = depth,
+    .run = run,
+};
