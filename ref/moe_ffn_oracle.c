@@ -71,16 +71,23 @@ static expected_t silu_times(const expected_t *g, const expected_t *u)
     return h;
 }
 
-/* Those of its tokens that selected an expert, and what they need of one layer. */
+/* A block of activations that are uncertain themselves: nearest floats, and how far off the largest
+ * of them may be. */
+struct uncertain {
+    float x[Q4_K_BLOCK], off[Q4_K_BLOCK];
+};
+
+/* An expert, the pairs that selected it, and what is known of them so far. */
 struct group {
     const shape_t *shape;
     const struct moe_ffn_args *args;
     int64_t expert, n;
-    int64_t *pairs;     /* [n], ascending */
-    expected_t *gate;   /* [n], of one row */
-    expected_t *up;     /* [n] */
-    expected_t *hidden; /* [n][256], of one block */
-    expected_t *y;      /* [n][n_columns] */
+    int64_t *pairs;            /* [n], ascending */
+    expected_t *gate;          /* [n], of one row */
+    expected_t *up;            /* [n] */
+    expected_t *hidden;        /* [n][256], of one block */
+    struct uncertain *rounded; /* [n], the same */
+    expected_t *y;             /* [n][n_columns] */
 };
 
 /* out[i] = row r of a matrix [experts, ffn, hidden] times the i-th token's x. */
@@ -97,7 +104,7 @@ static void first_layer(const struct group *group, const uint8_t *matrix, int64_
         q4_K_expand(&row[b], ASSAY_F32, &w);
         for (int64_t i = 0; i < group->n; i++) {
             const float *x = group->args->x + group->pairs[i] / s->top_k * s->hidden;
-            q4_K_expect(&w, x + b * Q4_K_BLOCK, ASSAY_F32, &out[i]);
+            q4_K_expect_expanded(&w, x + b * Q4_K_BLOCK, ASSAY_F32, &out[i]);
         }
     }
     for (int64_t i = 0; i < group->n; i++)
@@ -113,12 +120,6 @@ static void hidden_block(const struct group *group, int64_t b)
             group->hidden[i * Q4_K_BLOCK + j] = silu_times(&group->gate[i], &group->up[i]);
     }
 }
-
-/* A block of activations that are uncertain themselves: nearest floats, and how far off the largest
- * of them may be. */
-struct uncertain {
-    float x[Q4_K_BLOCK], off[Q4_K_BLOCK];
-};
 
 static struct uncertain uncertain_of(const expected_t h[Q4_K_BLOCK])
 {
@@ -142,13 +143,13 @@ static void add_down(const struct q4_K_expanded *w, const expected_t h[Q4_K_BLOC
                      const struct uncertain *block, expected_t *y)
 {
     expected_t spread = {0};
-    q4_K_expect(w, block->x, ASSAY_F32, y);
+    q4_K_expect_expanded(w, block->x, ASSAY_F32, y);
     for (int j = 0; j < Q4_K_BLOCK; j++) {
         expected_t error = h[j];
         error.value -= (double)block->x[j];
         carry(&error, w->w[j], y);
     }
-    q4_K_expect(w, block->off, ASSAY_F32, &spread);
+    q4_K_expect_expanded(w, block->off, ASSAY_F32, &spread);
     y->step += spread.step;
     y->reach += spread.reach;
     y->flushed += spread.flushed + (double)ACTIVATION_TINY * w->sum_w;
@@ -161,14 +162,14 @@ static void second_layer(const struct group *group, int64_t b, const int64_t *co
     int64_t blocks = s->ffn / Q4_K_BLOCK;
     const struct block_q4_K *down =
         (const struct block_q4_K *)group->args->down + group->expert * s->hidden * blocks;
-    for (int64_t i = 0; i < group->n; i++) {
-        const expected_t *h = &group->hidden[i * Q4_K_BLOCK];
-        struct uncertain block = uncertain_of(h);
-        for (int64_t c = 0; c < n_columns; c++) {
-            struct q4_K_expanded w;
-            q4_K_expand(&down[columns[c] * blocks + b], ASSAY_F32, &w);
-            add_down(&w, h, &block, &group->y[i * n_columns + c]);
-        }
+    for (int64_t i = 0; i < group->n; i++)
+        group->rounded[i] = uncertain_of(&group->hidden[i * Q4_K_BLOCK]);
+    for (int64_t c = 0; c < n_columns; c++) {
+        struct q4_K_expanded w;
+        q4_K_expand(&down[columns[c] * blocks + b], ASSAY_F32, &w);
+        for (int64_t i = 0; i < group->n; i++)
+            add_down(&w, &group->hidden[i * Q4_K_BLOCK], &group->rounded[i],
+                     &group->y[i * n_columns + c]);
     }
 }
 
@@ -197,8 +198,9 @@ static bool add_expert(struct group *group, const expected_t *weights, const int
     group->gate = malloc(n * sizeof(*group->gate));
     group->up = malloc(n * sizeof(*group->up));
     group->hidden = malloc(n * Q4_K_BLOCK * sizeof(*group->hidden));
+    group->rounded = malloc(n * sizeof(*group->rounded));
     group->y = calloc(n * (size_t)n_columns, sizeof(*group->y));
-    bool ok = group->gate && group->up && group->hidden && group->y;
+    bool ok = group->gate && group->up && group->hidden && group->rounded && group->y;
     for (int64_t b = 0; ok && b < group->shape->ffn / Q4_K_BLOCK; b++) {
         hidden_block(group, b);
         second_layer(group, b, columns, n_columns);
@@ -208,6 +210,7 @@ static bool add_expert(struct group *group, const expected_t *weights, const int
     free(group->gate);
     free(group->up);
     free(group->hidden);
+    free(group->rounded);
     free(group->y);
     return ok;
 }
