@@ -24,5 +24,8 @@ extern const struct assay_kernel q4_K_gemm_avx512vnni_i8_packed;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_f32;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8_packed;
+extern const struct assay_kernel moe_ffn_avx512vnni_f32;
+extern const struct assay_kernel moe_ffn_avx512vnni_i8;
+extern const struct assay_kernel moe_ffn_avx512vnni_i8_packed;
 
 #endif
