@@ -48,6 +48,8 @@ static const struct assay_kernel *const own[] = {
     &moe_router_topk_softmax_avx2,
     &moe_ids_tpe_avx2,
     &activation_quantize_avx2,
+    &moe_ffn_avx2_f32,
+    &moe_ffn_avx2_i8,
     &silu_mul_avx2,
     &moe_weighted_sum_avx2,
     &q4_K_gemm_moe_id_avx2_f16,

@@ -20,5 +20,7 @@ extern const struct assay_kernel q4_K_gemm_avx2_f32;
 extern const struct assay_kernel q4_K_gemm_avx2_i8;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx2_f32;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx2_i8;
+extern const struct assay_kernel moe_ffn_avx2_f32;
+extern const struct assay_kernel moe_ffn_avx2_i8;
 
 #endif

@@ -20,12 +20,10 @@
 #include "opt/avx512vnni/f32.h"
 #include "opt/avx512vnni/kernels.h"
 #include "opt/avx512vnni/moe_parts.h"
-#include "opt/avx512vnni/moe_weighted_sum.h"
 #include "opt/avx512vnni/silu_mul.h"
 #include "ref/q4_K_dot.h"
 #include "ref/q4_K_gemm_moe_id.h"
 
-#define UNIT_COLUMNS  1024
 #define THREAD_BLOCKS 512 /* fewer super-blocks than this are not worth a thread */
 
 typedef struct moe_ffn_shape shape_t;
@@ -178,13 +176,8 @@ static void combine(const struct layer *layer, int rank, int team)
 {
     const shape_t *s = layer->shape;
     struct moe_weighted_sum_shape shape = {s->experts, s->top_k, s->tokens, s->hidden};
-    int64_t pieces = ceil_div(s->hidden, UNIT_COLUMNS), units = s->tokens * pieces;
-    for (int64_t i = share_start(units, rank, team); i < share_start(units, rank + 1, team); i++) {
-        int64_t token = i / pieces, first = i % pieces * UNIT_COLUMNS, pair = token * s->top_k;
-        weighted_sum(
-            &shape, layer->ids + pair, layer->weights + pair, layer->down + pair * s->hidden, first,
-            min_i64(first + UNIT_COLUMNS, s->hidden), layer->args->out + token * s->hidden);
-    }
+    struct moe_weighted_sum_args args = {layer->ids, layer->weights, layer->down, layer->args->out};
+    avx512vnni_moe_sum(&shape, &args, rank, team);
 }
 
 /* A thread's part; all of the team call it. */
