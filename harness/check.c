@@ -237,10 +237,11 @@ static bool judge_reconciled(const struct job *job, const struct kernel *kernel,
         fail(error, "%s: out of memory", x->item->key);
     } else {
         bool rounded = kernel->abi->numerics == ASSAY_F16;
-        op->oracle(x->item->shape, target.bits, x->real, rounded ? ASSAY_F16 : ASSAY_F32,
-                   x->columns, x->n_columns, expected);
         target.expected = expected;
-        judged = judge_values(job, kernel, &target, judgement, error);
+        judged = op->oracle(x->item->shape, target.bits, x->real, rounded ? ASSAY_F16 : ASSAY_F32,
+                            x->columns, x->n_columns, expected)
+                     ? judge_values(job, kernel, &target, judgement, error)
+                     : fail(error, "%s: out of memory", x->item->key);
     }
     free(expected);
     tensors_free(&choice);

@@ -111,11 +111,11 @@ static bool ask_oracle(struct expectation *x, unsigned needs, int64_t budget, st
     x->rounded = rounded ? malloc(count * sizeof(*x->rounded)) : NULL;
     if (!x->expected || (twins && !x->twin) || (rounded && !x->rounded))
         return fail(error, "%s: out of memory", x->item->key);
-    op->oracle(shape, x->reference.pointers, x->real, ASSAY_F32, x->columns, x->n_columns,
-               x->expected);
-    if (rounded)
-        op->oracle(shape, x->reference.pointers, x->real, ASSAY_F16, x->columns, x->n_columns,
-                   x->rounded);
+    if (!op->oracle(shape, x->reference.pointers, x->real, ASSAY_F32, x->columns, x->n_columns,
+                    x->expected) ||
+        (rounded && !op->oracle(shape, x->reference.pointers, x->real, ASSAY_F16, x->columns,
+                                x->n_columns, x->rounded)))
+        return fail(error, "%s: out of memory", x->item->key);
     if (twins)
         op->twin(shape, x->reference.pointers, x->real, ASSAY_I8, x->columns, x->n_columns,
                  x->twin);

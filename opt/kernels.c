@@ -2,6 +2,7 @@
 #include "opt/kernels.h"
 
 #include "ref/activation_quantize.h"
+#include "ref/moe_ffn.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/moe_weighted_sum.h"
@@ -29,13 +30,15 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_ref_i8,
     &moe_router_topk_softmax_ref,
     &moe_ids_tpe_ref,
+    &activation_quantize_ref,
+    &silu_mul_ref,
+    &moe_weighted_sum_ref,
     &q4_K_gemm_ref,
     &q4_K_gemm_ref_i8,
     &q4_K_gemv_moe_id_ref,
     &q4_K_gemv_moe_id_ref_i8,
-    &activation_quantize_ref,
-    &silu_mul_ref,
-    &moe_weighted_sum_ref,
+    &moe_ffn_ref,
+    &moe_ffn_ref_i8,
 #if ASSAY_TIER_AVX2
     &q4_K_dequant_avx2,
     &q4_K_gemv_avx2_f32,
@@ -44,14 +47,16 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_avx2_i8,
     &moe_router_topk_softmax_avx2,
     &moe_ids_tpe_avx2,
+    &activation_quantize_avx2,
+    &moe_ffn_avx2_f32,
+    &moe_ffn_avx2_i8,
+    &silu_mul_avx2,
+    &moe_weighted_sum_avx2,
     &q4_K_gemm_moe_id_avx2_f16,
     &q4_K_gemm_avx2_f32,
     &q4_K_gemm_avx2_i8,
     &q4_K_gemv_moe_id_avx2_f32,
     &q4_K_gemv_moe_id_avx2_i8,
-    &activation_quantize_avx2,
-    &silu_mul_avx2,
-    &moe_weighted_sum_avx2,
 #endif
 #if ASSAY_TIER_AVX512VNNI
     &q4_K_dequant_avx512vnni,
@@ -63,6 +68,12 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_avx512vnni_i8_packed,
     &moe_router_topk_softmax_avx512vnni,
     &moe_ids_tpe_avx512vnni,
+    &activation_quantize_avx512vnni,
+    &moe_ffn_avx512vnni_f32,
+    &moe_ffn_avx512vnni_i8,
+    &moe_ffn_avx512vnni_i8_packed,
+    &silu_mul_avx512vnni,
+    &moe_weighted_sum_avx512vnni,
     &q4_K_gemm_moe_id_avx512vnni_f16,
     &q4_K_gemm_avx512vnni_f32,
     &q4_K_gemm_avx512vnni_i8,
@@ -70,9 +81,6 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemv_moe_id_avx512vnni_f32,
     &q4_K_gemv_moe_id_avx512vnni_i8,
     &q4_K_gemv_moe_id_avx512vnni_i8_packed,
-    &activation_quantize_avx512vnni,
-    &silu_mul_avx512vnni,
-    &moe_weighted_sum_avx512vnni,
 #endif
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ref/activation_quantize.h"
+#include "ref/moe_ffn.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/moe_weighted_sum.h"
@@ -28,6 +29,7 @@ const struct assay_op *const assay_ops[] = {
     &activation_quantize_op,
     &silu_mul_op,
     &moe_weighted_sum_op,
+    &moe_ffn_op,
 };
 const size_t assay_n_ops = sizeof(assay_ops) / sizeof(*assay_ops);
 

@@ -166,8 +166,8 @@ struct assay_op {
     int64_t (*activations)(const void *shape);
 
     /* For ASSAY_OUT_REAL tensors: expected[row * n_columns + i] is that of column columns[i].
-     * `numerics` is ASSAY_F16, or ASSAY_F32 for all other classes. */
-    void (*oracle)(const void *shape, void *const *tensors, size_t tensor,
+     * `numerics` is ASSAY_F16, or ASSAY_F32 for all other classes. False: out of memory. */
+    bool (*oracle)(const void *shape, void *const *tensors, size_t tensor,
                    enum assay_numerics numerics, const int64_t *columns, int64_t n_columns,
                    struct assay_expected *expected);
     /* The scalar twin of a numerics class for these columns, laid out as `expected`; returns

@@ -22,6 +22,13 @@ void assay_copy_inputs(const struct assay_op *op, const void *shape, void *const
 bool moe_router_topk_softmax_fill(const void *shape, const struct assay_fill *how,
                                   void *const *tensors, struct assay_random *random);
 
+bool moe_ffn_exact(const void *shape);
+bool moe_ffn_fill(const void *shape, const struct assay_fill *how, void *const *tensors,
+                  struct assay_random *random);
+bool moe_ffn_oracle(const void *shape, void *const *tensors, size_t tensor,
+                    enum assay_numerics numerics, const int64_t *columns, int64_t n_columns,
+                    struct assay_expected *expected);
+
 struct q4_K_product;
 bool q4_K_gemm_moe_id_products(const void *shape, const void *args, int64_t i,
                                struct q4_K_product *product);

@@ -12,13 +12,15 @@ extern const struct assay_kernel q4_K_gemm_moe_id_avx2_f32;
 extern const struct assay_kernel q4_K_gemm_moe_id_avx2_i8;
 extern const struct assay_kernel moe_router_topk_softmax_avx2;
 extern const struct assay_kernel moe_ids_tpe_avx2;
+extern const struct assay_kernel activation_quantize_avx2;
+extern const struct assay_kernel silu_mul_avx2;
+extern const struct assay_kernel moe_weighted_sum_avx2;
 extern const struct assay_kernel q4_K_gemm_moe_id_avx2_f16;
 extern const struct assay_kernel q4_K_gemm_avx2_f32;
 extern const struct assay_kernel q4_K_gemm_avx2_i8;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx2_f32;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx2_i8;
-extern const struct assay_kernel activation_quantize_avx2;
-extern const struct assay_kernel silu_mul_avx2;
-extern const struct assay_kernel moe_weighted_sum_avx2;
+extern const struct assay_kernel moe_ffn_avx2_f32;
+extern const struct assay_kernel moe_ffn_avx2_i8;
 
 #endif

@@ -168,13 +168,13 @@ static void panel_i8(const struct panel_task *task, uint8_t *panel)
 }
 
 /* Rows past matmul->rows are not read: in an indirect dispatch they may still exist. */
-static void do_task(const struct matmul_job *job, int64_t index, void *room)
+void avx2_matmul_rows(const struct matmul_job *job, const struct pair_list *list, struct range rows)
 {
     const struct matmul *mm = &job->matmul;
-    const struct pair_list *list = &mm->lists[index / job->chunks];
+    void *room = job->rooms + omp_get_thread_num() * job->room_bytes;
     const uint8_t *w = mm->w + list->matrix * mm->m * job->blocks * Q4_K_BLOCK_BYTES;
-    int64_t row = index % job->chunks * CHUNK_ROWS, last = smaller(row + CHUNK_ROWS, mm->rows);
-    for (; row < last; row += PANEL_ROWS) {
+    int64_t last = smaller(rows.last, mm->rows);
+    for (int64_t row = rows.first; row < last; row += PANEL_ROWS) {
         struct panel_task task = {job,    panel_source(w, mm->rows, job->blocks, row), row, list, 0,
                                   list->n};
         if (job->class == MATMUL_I8) {
@@ -190,11 +190,13 @@ static void do_task(const struct matmul_job *job, int64_t index, void *room)
 
 void avx2_matmul_products(const struct matmul_job *job)
 {
-    uint8_t *room = job->rooms + omp_get_thread_num() * job->room_bytes;
     int64_t tasks = job->matmul.n_lists * job->chunks;
 #pragma omp for schedule(dynamic)
-    for (int64_t task = 0; task < tasks; task++)
-        do_task(job, task, room);
+    for (int64_t task = 0; task < tasks; task++) {
+        int64_t row = task % job->chunks * CHUNK_ROWS;
+        avx2_matmul_rows(job, &job->matmul.lists[task / job->chunks],
+                         (struct range){row, row + CHUNK_ROWS});
+    }
 }
 
 const char *avx2_matmul_run(const struct matmul_op *op, enum matmul_class class, const void *shape,

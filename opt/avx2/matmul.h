@@ -64,6 +64,11 @@ int64_t avx2_matmul_work_bytes(const struct matmul *sizes, enum matmul_class cla
 void avx2_matmul_sources(const struct matmul_job *job);
 void avx2_matmul_products(const struct matmul_job *job);
 
+/* One thread's work on some rows of a list's matrix, for all pairs of the list; rows.first is a multiple
+ * of 8. */
+void avx2_matmul_rows(const struct matmul_job *job, const struct pair_list *list,
+                      struct range rows);
+
 /* What a kernel's functions do. */
 const char *avx2_matmul_run(const struct matmul_op *op, enum matmul_class class, const void *shape,
                             const void *args, void *scratch, int threads);

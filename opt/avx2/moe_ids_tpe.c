@@ -9,15 +9,16 @@
 #include "ref/moe_ids_tpe.h"
 #include "opt/avx2/common.h"
 #include "opt/avx2/kernels.h"
+#include "opt/avx2/moe_parts.h"
 
-static void lists(const int32_t *selected, int64_t pairs, int64_t experts, int64_t stride,
-                  int32_t *tpe, int32_t *ids)
+void avx2_moe_lists(const struct moe_ids_tpe_shape *s, const int32_t *selected, int32_t *tpe,
+                    int32_t *ids)
 {
-    memset(tpe, 0, (size_t)experts * sizeof(*tpe));
-    for (int64_t pair = 0; pair < pairs; pair++) {
+    memset(tpe, 0, (size_t)s->experts * sizeof(*tpe));
+    for (int64_t pair = 0; pair < s->tokens * s->top_k; pair++) {
         uint32_t e = (uint32_t)selected[pair];
-        if (e < (uint64_t)experts)
-            ids[e * stride + tpe[e]++] = (int32_t)pair;
+        if (e < (uint64_t)s->experts)
+            ids[e * s->stride + tpe[e]++] = (int32_t)pair;
     }
 }
 
@@ -52,7 +53,7 @@ static const char *run(const void *shape, const void *args, const void *prepared
     const char *illegal = assay_illegal(&moe_ids_tpe_op, shape, NULL);
     if (illegal)
         return illegal;
-    lists(a->selected, s->tokens * s->top_k, s->experts, s->stride, a->tpe, a->ids);
+    avx2_moe_lists(s, a->selected, a->tpe, a->ids);
     int32_t max_pairs = largest(a->tpe, s->experts);
     grid(max_pairs, s->m_gate_up, s->experts, &a->grids[0]);
     grid(max_pairs, s->m_down, s->experts, &a->grids[3]);

@@ -16,6 +16,7 @@
 #include "opt/avx2/common.h"
 #include "opt/avx2/exp_f32.h"
 #include "opt/avx2/kernels.h"
+#include "opt/avx2/moe_parts.h"
 #include "ref/moe_router_topk_softmax.h"
 
 typedef struct moe_router_topk_softmax_shape shape_t;
@@ -311,9 +312,28 @@ static __attribute__((noinline)) void route_rows(const shape_t *s,
                   a->weights + token * s->top_k, room);
 }
 
+void avx2_moe_route(const shape_t *s, const struct moe_router_topk_softmax_args *a, void *scratch)
+{
+    unsigned saved = _mm_getcsr();
+    uint8_t *own = (uint8_t *)scratch + omp_get_thread_num() * room_bytes(s);
+    struct room room = {
+        .row = (float *)(void *)own,
+        .keys = (int64_t *)(void *)(own + row_bytes(s)),
+        .selected = (double *)(void *)(own + row_bytes(s) + list_bytes(s)),
+    };
+    _mm_setcsr(MXCSR_DEFAULT);
+    route_rows(s, a, thread_range(s->tokens), &room);
+    _mm_setcsr(saved);
+}
+
+int64_t avx2_moe_route_bytes(const shape_t *s, int threads)
+{
+    return assay_mul(threads, room_bytes(s));
+}
+
 static int64_t scratch_bytes(const void *shape, int threads)
 {
-    return assay_mul(threads, room_bytes(shape));
+    return avx2_moe_route_bytes(shape, threads);
 }
 
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
@@ -326,18 +346,7 @@ static const char *run(const void *shape, const void *args, const void *prepared
         return illegal;
     threads = s->tokens <= PARALLEL_LOGITS / s->experts ? 1 : threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        unsigned saved = _mm_getcsr();
-        uint8_t *own = (uint8_t *)scratch + omp_get_thread_num() * room_bytes(s);
-        struct room room = {
-            .row = (float *)(void *)own,
-            .keys = (int64_t *)(void *)(own + row_bytes(s)),
-            .selected = (double *)(void *)(own + row_bytes(s) + list_bytes(s)),
-        };
-        _mm_setcsr(MXCSR_DEFAULT);
-        route_rows(s, args, thread_range(s->tokens), &room);
-        _mm_setcsr(saved);
-    }
+    avx2_moe_route(s, args, scratch);
     return NULL;
 }
 

@@ -3,6 +3,7 @@
  * a single token keeps several threads busy. */
 #include "opt/avx2/moe_weighted_sum.h"
 #include "opt/avx2/kernels.h"
+#include "opt/avx2/moe_parts.h"
 
 #define UNIT_COLUMNS   1024
 #define PARALLEL_TERMS 32768 /* below this, threads cost more than they save */
@@ -16,6 +17,14 @@ static void sum_unit(const struct moe_weighted_sum_shape *s, const struct moe_we
                  a->out + token * s->m);
 }
 
+void avx2_moe_sum(const struct moe_weighted_sum_shape *s, const struct moe_weighted_sum_args *a)
+{
+    int64_t units = divide_up(s->m, UNIT_COLUMNS);
+    struct range mine = thread_range(s->tokens * units);
+    for (int64_t unit = mine.first; unit < mine.last; unit++)
+        sum_unit(s, a, unit / units, unit % units * UNIT_COLUMNS);
+}
+
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
                        int threads)
 {
@@ -24,14 +33,9 @@ static const char *run(const void *shape, const void *args, const void *prepared
     const char *illegal = assay_illegal(&moe_weighted_sum_op, shape, NULL);
     if (illegal)
         return illegal;
-    int64_t units = divide_up(s->m, UNIT_COLUMNS);
     threads = s->tokens * s->top_k * s->m < PARALLEL_TERMS ? 1 : threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        struct range mine = thread_range(s->tokens * units);
-        for (int64_t unit = mine.first; unit < mine.last; unit++)
-            sum_unit(s, args, unit / units, unit % units * UNIT_COLUMNS);
-    }
+    avx2_moe_sum(s, args);
     return NULL;
 }
 

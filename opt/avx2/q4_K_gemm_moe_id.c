@@ -6,7 +6,7 @@
 #include "ref/q4_K_gemm_moe_id.h"
 
 #include "opt/avx2/kernels.h"
-#include "opt/avx2/moe_matmul.h"
+#include "opt/avx2/moe_parts.h"
 #include "ref/moe_ids_tpe.h"
 
 typedef struct q4_K_gemm_moe_id_shape shape_t;

@@ -14,6 +14,9 @@ extern const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_i8;
 extern const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_i8_packed;
 extern const struct assay_kernel moe_router_topk_softmax_avx512vnni;
 extern const struct assay_kernel moe_ids_tpe_avx512vnni;
+extern const struct assay_kernel activation_quantize_avx512vnni;
+extern const struct assay_kernel silu_mul_avx512vnni;
+extern const struct assay_kernel moe_weighted_sum_avx512vnni;
 extern const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_f16;
 extern const struct assay_kernel q4_K_gemm_avx512vnni_f32;
 extern const struct assay_kernel q4_K_gemm_avx512vnni_i8;
@@ -21,8 +24,8 @@ extern const struct assay_kernel q4_K_gemm_avx512vnni_i8_packed;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_f32;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8_packed;
-extern const struct assay_kernel activation_quantize_avx512vnni;
-extern const struct assay_kernel silu_mul_avx512vnni;
-extern const struct assay_kernel moe_weighted_sum_avx512vnni;
+extern const struct assay_kernel moe_ffn_avx512vnni_f32;
+extern const struct assay_kernel moe_ffn_avx512vnni_i8;
+extern const struct assay_kernel moe_ffn_avx512vnni_i8_packed;
 
 #endif

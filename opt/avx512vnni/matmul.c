@@ -57,7 +57,7 @@ int avx512vnni_matmul_plan(struct matmul_job *job, const struct matmul *matmul,
     int64_t panels = ceil_div(matmul->rows, PANEL_ROWS);
     int64_t work = matmul->n_lists * panels * PANEL_ROWS * min_i64(job->blocks, THREAD_BLOCKS);
     int team = (int)max_i64(1, min_i64(threads, work / THREAD_BLOCKS));
-    int64_t units = team == 1 ? 1 : ceil_div((int64_t)team * UNITS, matmul->n_lists);
+    int64_t units = team == 1 ? 1 : ceil_div((int64_t)team * UNITS, max_i64(1, matmul->n_lists));
     job->panels_of_unit = max_i64(1, ceil_div(panels, units));
     job->units_of_list = ceil_div(panels, job->panels_of_unit);
     return team;
@@ -126,31 +126,37 @@ static void group_f32(const struct matmul_job *job, const struct matrix *matrix,
     }
 }
 
-static void unit(const struct matmul_job *job, int64_t index, void *scratch)
+void avx512vnni_matmul_rows(const struct matmul_job *job, const struct pair_list *list,
+                            int64_t first, int64_t last, int64_t row, int64_t end, int rank)
 {
     const struct matmul *mm = &job->matmul;
-    const struct pair_list *list = &mm->lists[index / job->units_of_list];
-    int64_t panel = index % job->units_of_list * job->panels_of_unit;
-    int64_t end = min_i64(panel + job->panels_of_unit, ceil_div(mm->rows, PANEL_ROWS));
+    int64_t panel = row / PANEL_ROWS, end_panel = ceil_div(min_i64(end, mm->rows), PANEL_ROWS);
+    void *scratch = job->thread_scratch + rank * job->thread_bytes;
     struct matrix matrix = {mm->w, mm->m, job->blocks};
     if (!job->packed)
         matrix.w += list->matrix * mm->m * job->blocks * Q4_K_BLOCK_BYTES;
+    if (is_i8(job->class))
+        group_i8(job, &matrix, list, first, last, panel, end_panel, scratch);
+    else
+        group_f32(job, &matrix, list, first, last, panel, end_panel, scratch);
+}
+
+static void unit(const struct matmul_job *job, int64_t index, int rank)
+{
+    const struct pair_list *list = &job->matmul.lists[index / job->units_of_list];
+    int64_t panel = index % job->units_of_list * job->panels_of_unit;
     int groups = (int)ceil_div(list->n, TOKEN_GROUP);
-    for (int g = 0; g < groups; g++) {
-        int64_t first = share_start(list->n, g, groups);
-        int64_t last = share_start(list->n, g + 1, groups);
-        if (is_i8(job->class))
-            group_i8(job, &matrix, list, first, last, panel, end, scratch);
-        else
-            group_f32(job, &matrix, list, first, last, panel, end, scratch);
-    }
+    for (int g = 0; g < groups; g++)
+        avx512vnni_matmul_rows(job, list, share_start(list->n, g, groups),
+                               share_start(list->n, g + 1, groups), panel * PANEL_ROWS,
+                               (panel + job->panels_of_unit) * PANEL_ROWS, rank);
 }
 
 void avx512vnni_matmul_products(struct matmul_job *job, int rank)
 {
     int64_t units = job->matmul.n_lists * job->units_of_list, index;
     while ((index = next_unit(&job->queue)) < units)
-        unit(job, index, job->thread_scratch + rank * job->thread_bytes);
+        unit(job, index, rank);
 }
 
 const char *avx512vnni_matmul_run(const struct matmul_op *op, enum matmul_class class,

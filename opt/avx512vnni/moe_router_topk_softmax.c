@@ -20,6 +20,7 @@
 #include "opt/avx512vnni/common.h"
 #include "opt/avx512vnni/expf.h"
 #include "opt/avx512vnni/kernels.h"
+#include "opt/avx512vnni/moe_parts.h"
 
 #define SMALL_TOP_K   16
 #define SUM_VECTORS   16    /* added up in f32 before they go to double */
@@ -276,8 +277,8 @@ static __attribute__((noinline)) void route_rows(const shape_t *s,
                   scratch);
 }
 
-static void route_share(const shape_t *s, const struct moe_router_topk_softmax_args *a,
-                        int64_t first, int64_t last, void *scratch)
+void avx512vnni_moe_route(const shape_t *s, const struct moe_router_topk_softmax_args *a,
+                          int64_t first, int64_t last, void *scratch)
 {
     unsigned mxcsr = _mm_getcsr();
     _mm_setcsr(DEFAULT_MXCSR);
@@ -286,14 +287,14 @@ static void route_share(const shape_t *s, const struct moe_router_topk_softmax_a
 }
 
 /* Of a thread: two arrays of sort keys, or candidates' logits and ids with room for a register. */
-static int64_t thread_bytes(const shape_t *s)
+int64_t avx512vnni_moe_route_bytes(const shape_t *s)
 {
     return line_bytes(assay_add(s->experts, LANES), 2 * sizeof(uint64_t));
 }
 
 static int64_t scratch(const void *shape, int threads)
 {
-    return assay_mul(thread_bytes(shape), threads);
+    return assay_mul(avx512vnni_moe_route_bytes(shape), threads);
 }
 
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch_,
@@ -307,14 +308,15 @@ static const char *run(const void *shape, const void *args, const void *prepared
     int64_t rows = ceil_div(THREAD_LOGITS, s->experts);
     int team = (int)min_i64(threads, ceil_div(s->tokens, rows));
     if (team == 1) {
-        route_share(s, args, 0, s->tokens, scratch_);
+        avx512vnni_moe_route(s, args, 0, s->tokens, scratch_);
         return NULL;
     }
 #pragma omp parallel num_threads(team)
     {
         int rank = omp_get_thread_num(), of = omp_get_num_threads();
-        route_share(s, args, share_start(s->tokens, rank, of), share_start(s->tokens, rank + 1, of),
-                    (uint8_t *)scratch_ + rank * thread_bytes(s));
+        avx512vnni_moe_route(s, args, share_start(s->tokens, rank, of),
+                             share_start(s->tokens, rank + 1, of),
+                             (uint8_t *)scratch_ + rank * avx512vnni_moe_route_bytes(s));
     }
     return NULL;
 }

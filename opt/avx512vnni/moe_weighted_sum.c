@@ -6,6 +6,7 @@
 #include <omp.h>
 
 #include "opt/avx512vnni/kernels.h"
+#include "opt/avx512vnni/moe_parts.h"
 
 #define UNIT_COLUMNS 1024
 #define THREAD_TERMS 32768 /* fewer than this are not worth a thread */
@@ -18,6 +19,15 @@ static void sum_unit(const struct moe_weighted_sum_shape *s, const struct moe_we
                  min_i64(first + UNIT_COLUMNS, s->m), a->out + token * s->m);
 }
 
+void avx512vnni_moe_sum(const struct moe_weighted_sum_shape *s,
+                        const struct moe_weighted_sum_args *a, int rank, int team)
+{
+    int64_t pieces = ceil_div(s->m, UNIT_COLUMNS), units = s->tokens * pieces;
+    int64_t last = share_start(units, rank + 1, team);
+    for (int64_t unit = share_start(units, rank, team); unit < last; unit++)
+        sum_unit(s, a, unit / pieces, unit % pieces * UNIT_COLUMNS);
+}
+
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
                        int threads)
 {
@@ -26,15 +36,9 @@ static const char *run(const void *shape, const void *args, const void *prepared
     const char *illegal = assay_illegal(&moe_weighted_sum_op, shape, NULL);
     if (illegal)
         return illegal;
-    int64_t pieces = ceil_div(s->m, UNIT_COLUMNS), units = s->tokens * pieces;
     int team = (int)min_i64(threads, ceil_div(s->tokens * s->top_k * s->m, THREAD_TERMS));
 #pragma omp parallel num_threads(team) if (team > 1)
-    {
-        int rank = omp_get_thread_num(), of = omp_get_num_threads();
-        int64_t last = share_start(units, rank + 1, of);
-        for (int64_t unit = share_start(units, rank, of); unit < last; unit++)
-            sum_unit(s, args, unit / pieces, unit % pieces * UNIT_COLUMNS);
-    }
+    avx512vnni_moe_sum(s, args, omp_get_thread_num(), omp_get_num_threads());
     return NULL;
 }
 

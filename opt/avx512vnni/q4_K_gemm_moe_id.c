@@ -6,7 +6,7 @@
 #include "ref/q4_K_gemm_moe_id.h"
 
 #include "opt/avx512vnni/kernels.h"
-#include "opt/avx512vnni/moe_matmul.h"
+#include "opt/avx512vnni/moe_parts.h"
 #include "ref/moe_ids_tpe.h"
 
 typedef struct q4_K_gemm_moe_id_shape shape_t;

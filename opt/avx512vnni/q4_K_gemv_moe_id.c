@@ -7,7 +7,7 @@
 #include "ref/q4_K_gemv_moe_id.h"
 
 #include "opt/avx512vnni/kernels.h"
-#include "opt/avx512vnni/moe_matmul.h"
+#include "opt/avx512vnni/moe_parts.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/q4_K_gemm_moe_id.h"
 
