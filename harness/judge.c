@@ -291,6 +291,8 @@ bool elements_equal(const struct assay_tensor *tensor, const void *expected, con
 {
     if (tensor->dtype == ASSAY_DTYPE_U8)
         return ((const uint8_t *)expected)[i] == ((const uint8_t *)got)[i];
+    if (tensor->dtype == ASSAY_DTYPE_U16)
+        return ((const uint16_t *)expected)[i] == ((const uint16_t *)got)[i];
     if (tensor->dtype == ASSAY_DTYPE_F32)
         return same_bits(((const float *)expected)[i], ((const float *)got)[i]);
     return ((const uint32_t *)expected)[i] == ((const uint32_t *)got)[i];
@@ -300,6 +302,7 @@ static double element_value(const struct assay_tensor *tensor, const void *data,
 {
     switch (tensor->dtype) {
     case ASSAY_DTYPE_U8: return ((const uint8_t *)data)[i];
+    case ASSAY_DTYPE_U16: return ((const uint16_t *)data)[i];
     case ASSAY_DTYPE_U32: return ((const uint32_t *)data)[i];
     case ASSAY_DTYPE_I32: return ((const int32_t *)data)[i];
     default: return (double)((const float *)data)[i];

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "opt/kernels.h"
 
+#include "ref/affine_gemv.h"
+#include "ref/affine_quantize.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/q4_K_dequant.h"
@@ -24,6 +26,8 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_ref_i8,
     &moe_router_topk_softmax_ref,
     &moe_ids_tpe_ref,
+    &affine_gemv_ref,
+    &affine_quantize_ref,
 #if ASSAY_TIER_AVX2
     &q4_K_dequant_avx2,
     &q4_K_gemv_avx2_f32,
@@ -32,6 +36,10 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_avx2_i8,
     &moe_router_topk_softmax_avx2,
     &moe_ids_tpe_avx2,
+    &affine_gemv_avx2,
+    &affine_gemv_avx2_v3_4bit,
+    &affine_gemv_avx2_fast_4bit,
+    &affine_gemv_avx2_v3_8bit,
 #endif
 #if ASSAY_TIER_AVX512VNNI
     &q4_K_dequant_avx512vnni,
@@ -43,6 +51,10 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_moe_id_avx512vnni_i8_packed,
     &moe_router_topk_softmax_avx512vnni,
     &moe_ids_tpe_avx512vnni,
+    &affine_gemv_avx512vnni,
+    &affine_gemv_avx512vnni_v3_4bit,
+    &affine_gemv_avx512vnni_fast_4bit,
+    &affine_gemv_avx512vnni_v3_8bit,
 #endif
 };
 

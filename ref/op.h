@@ -24,7 +24,13 @@ struct assay_dim {
     bool optional;
 };
 
-enum assay_dtype { ASSAY_DTYPE_U8, ASSAY_DTYPE_U32, ASSAY_DTYPE_I32, ASSAY_DTYPE_F32 };
+enum assay_dtype {
+    ASSAY_DTYPE_U8,
+    ASSAY_DTYPE_U16, /* bf16, by its bits */
+    ASSAY_DTYPE_U32,
+    ASSAY_DTYPE_I32,
+    ASSAY_DTYPE_F32
+};
 
 enum assay_role {
     ASSAY_INPUT,
@@ -96,7 +102,7 @@ struct assay_expected {
     /* For the integer classes: */
     double step;    /* sum_b amax_b * sum |w| */
     double step_sq; /* sum_b amax_b^2 * sum w^2 */
-    double reach;   /* sum_b amax_b * sum (|d*sc*q| + |dmin*m|) */
+    double reach; /* sum_b amax_b * sum (|d*sc*q| + |dmin*m|); class f32: what else may overflow */
     double flushed; /* sum over blocks that count as zero of amax_b * sum |w| */
     bool untouched; /* the contract says that this element is not written */
 };

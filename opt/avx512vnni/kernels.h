@@ -14,5 +14,9 @@ extern const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_i8;
 extern const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_i8_packed;
 extern const struct assay_kernel moe_router_topk_softmax_avx512vnni;
 extern const struct assay_kernel moe_ids_tpe_avx512vnni;
+extern const struct assay_kernel affine_gemv_avx512vnni; /* selects one of the three */
+extern const struct assay_kernel affine_gemv_avx512vnni_v3_4bit;
+extern const struct assay_kernel affine_gemv_avx512vnni_fast_4bit;
+extern const struct assay_kernel affine_gemv_avx512vnni_v3_8bit;
 
 #endif
