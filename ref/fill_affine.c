@@ -39,16 +39,23 @@ static void model_group(int64_t bits, struct affine_group *group, struct assay_r
     affine_quantize_group(bits, x, group);
 }
 
-/* bf16 of every finite class. */
-static const uint16_t classes[8] = {
-    0x5f80, /* 2^64 */
-    0x0000, /* zero */
-    0x0001, /* smallest subnormal */
-    0x3f80, /* 1 */
-    0x007f, /* largest subnormal */
-    0x0080, /* smallest normal */
-    0x0da2, /* about 1e-30 */
-    0x3c1f, /* about 0.01 */
+/* bf16 of every finite class, for scales and for biases; no code makes them cancel exactly but where
+ * both are tiny. */
+static const uint16_t classes[2][8] = {
+    {
+        0x5f80, /* 2^64 */
+        0x0000, /* zero */
+        0x0001, /* smallest subnormal */
+        0x3f80, /* 1 */
+        0x007f, /* largest subnormal */
+        0x0080, /* smallest normal */
+        0x0da2, /* about 1e-30 */
+        0x3c1f, /* about 0.0097 */
+    },
+    {
+        0x5f80, 0x0000, 0x0001, 0x3f40, /* 0.75 */
+        0x007f, 0x0080, 0x0da2, 0x3c55, /* about 0.013 */
+    },
 };
 static const uint16_t nonfinite[4] = {0x7f80, 0xff80, 0x7fc0, 0x7f81};
 
@@ -67,8 +74,8 @@ static void edge_group(int64_t bits, enum edge_kind kind, int64_t number,
         group->code[i] = (uint8_t)(i == hot ? 1 << bit : 0);
     for (int64_t i = 0; i < AFFINE_GROUP && kind == SATURATED; i++)
         group->code[i] = (uint8_t)affine_levels(bits);
-    group->scale = (uint16_t)(classes[number % 8] | sign_bit(random));
-    group->bias = (uint16_t)(classes[number / 8 % 8] | sign_bit(random));
+    group->scale = (uint16_t)(classes[0][number % 8] | sign_bit(random));
+    group->bias = (uint16_t)(classes[1][number / 8 % 8] | sign_bit(random));
 }
 
 static void spoil_group(struct affine_group *group, int64_t number)

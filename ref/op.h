@@ -99,6 +99,7 @@ struct assay_expected {
     double magnitude; /* sum of (|d*sc*q| + |dmin*m|)*|x|: what rounding errors scale with */
     double slack;     /* absolute error that every class is allowed, e.g. where f32 underflows */
     double flush;     /* further error that is allowed where MXCSR flushes subnormals */
+    double parts_sq; /* where parts of a term may be summed apart: sum of its magnitudes' squares */
     /* For the integer classes: */
     double step;    /* sum_b amax_b * sum |w| */
     double step_sq; /* sum_b amax_b^2 * sum w^2 */
