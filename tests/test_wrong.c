@@ -124,13 +124,15 @@ static void add(struct trial *trials, size_t *count, const struct wrong *wrong, 
 int main(int argc, char **argv)
 {
     struct error error = {0};
-    struct trial *trials = calloc(n_wrong_matmul + n_wrong_others, sizeof(*trials));
+    struct trial *trials =
+        calloc(n_wrong_matmul + n_wrong_others + n_wrong_affine, sizeof(*trials));
     size_t count = 0, missed = 0;
     bool all = argc == 4 && strcmp(argv[3], "table") == 0;
     if ((argc != 3 && !all) || !trials)
         return 2;
     add(trials, &count, wrong_matmul, n_wrong_matmul);
     add(trials, &count, wrong_others, n_wrong_others);
+    add(trials, &count, wrong_affine, n_wrong_affine);
     for (int seed = 1; seed <= atoi(argv[2]); seed++) {
         if (!run_seed(argv[1], (uint64_t)seed, trials, count, all, &error)) {
             fprintf(stderr, "%s\n", error.text);

@@ -20,5 +20,7 @@ extern const struct wrong wrong_matmul[];
 extern const size_t n_wrong_matmul;
 extern const struct wrong wrong_others[];
 extern const size_t n_wrong_others;
+extern const struct wrong wrong_affine[];
+extern const size_t n_wrong_affine;
 
 #endif
