@@ -60,7 +60,7 @@ static const uint16_t classes[2][8] = {
 static const uint16_t nonfinite[4] = {0x7f80, 0xff80, 0x7fc0, 0x7f81};
 
 /* Numbers of pairs of classes, scale's + 8 * bias's. */
-enum { ONES = 3 + 8 * 3, ZEROS = 1 + 8 * 1, CLASS_PAIRS = 64 };
+enum { ONES = 3 + 8 * 3, ZEROS = 1 + 8 * 1, SUBNORMAL = 4 + 8 * 4, CLASS_PAIRS = 64 };
 
 /* What the codes of an edge group are. */
 enum edge_kind { RANDOM, SINGLE, SATURATED, EDGE_KINDS = 4 /* RANDOM twice as often */ };
@@ -87,7 +87,7 @@ static void spoil_group(struct affine_group *group, int64_t number)
 }
 
 /* One group of a row takes its classes and kind from the row's number, the others' are random. Every
- * fourth row has a single group that is not zero, so that large ones hide nothing. One row of 16
+ * fourth row has a single group that is not zero, or is subnormal, so that large ones hide nothing. One row of 16
  * has a scale or bias that is not finite. Row 0, which may be the only one, has no 2^64, which
  * could overflow, and starts with weights that are not all zero. */
 static void edge_matrix(int64_t bits, int64_t rows, int64_t row_groups, uint32_t *w,
@@ -108,7 +108,7 @@ static void edge_matrix(int64_t bits, int64_t rows, int64_t row_groups, uint32_t
             if (r == 0)
                 number = (1 + assay_below(random, 7)) * 8 + number % 7 + 1;
             if (lone || (r == 0 && g == own))
-                number = g == own ? ONES : ZEROS;
+                number = g != own ? ZEROS : r % 8 == 7 ? SUBNORMAL : ONES;
             edge_group(bits, lone ? RANDOM : (enum edge_kind)(kind % EDGE_KINDS), number, &group,
                        random);
             if (g == bad)
