@@ -117,7 +117,7 @@ static void expect(double scale, int code, double bias, double x, struct assay_e
     expected->flush += 0x1p-118 + 0x1p-125 * (fabs(scale) + fabs(bias) + size);
     expected->flush += quiet || fabs(scale) < 0x1p-126 ? product * size : 0;
     expected->flush += quiet || fabs(bias) < 0x1p-126 ? fabs(bias) * size : 0;
-    expected->reach = fmax(expected->reach, parts);
+    expected->reach = fmax(expected->reach, fmax(parts, fabs(scale) * size));
 }
 
 static void oracle(const void *shape, void *const *t, size_t tensor, const int64_t *columns,

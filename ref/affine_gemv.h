@@ -12,7 +12,8 @@
  *           finite makes the outputs that it enters NaN or infinite, and no others. Where nothing
  *           over- or underflows, 8 times the activations give exactly 8 times the outputs, and
  *           scales and biases of the other sign give exactly the outputs of the other sign. Overflow
- *           is excused where |scale*q| + |bias|, or 255 times the sum of |x|, may pass f32's range.
+ *           is excused where a weight, a |scale*x| or (2^bits - 1) * sum |x| passes half of f32's
+ *           range, or the terms of the sum do.
  * Memory    w, x and y aligned to 4 bytes, scales and biases to 2. y overlaps nothing. Every input
  *           is read, every element of y is written.
  * Errors    An illegal shape is refused before any output is written; so is the wrong number of bits

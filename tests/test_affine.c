@@ -232,6 +232,31 @@ static void test_legal(void)
     }
 }
 
+static void test_isolate(void)
+{
+    const struct affine_gemv_shape shape = {4, 1, 128};
+    float x[128];
+    void *const tensors[] = {NULL, NULL, NULL, x, NULL};
+    for (int part = 0; part < 2; part++) {
+        for (int i = 0; i < 128; i++)
+            x[i] = 1;
+        CU_ASSERT_TRUE(affine_gemv_op.isolate(&shape, tensors, part));
+        for (int i = 0; i < 128; i++)
+            CU_ASSERT_EQUAL(x[i], i / 64 == part);
+    }
+    CU_ASSERT_TRUE(affine_gemv_op.isolate(&shape, NULL, 1));
+    CU_ASSERT_FALSE(affine_gemv_op.isolate(&shape, NULL, 2));
+}
+
+static void test_cost(void)
+{
+    const struct affine_gemv_shape four = {4, 8, 128}, eight = {8, 8, 128};
+    struct assay_cost cost = affine_gemv_op.cost(&four, NULL);
+    CU_ASSERT_TRUE(cost.flop == 2048 && cost.written_bytes == 32);
+    CU_ASSERT_EQUAL(cost.read_bytes, 512 + 2 * 8 * 4 + 512);
+    CU_ASSERT_EQUAL(affine_gemv_op.cost(&eight, NULL).read_bytes, 1024 + 2 * 8 * 4 + 512);
+}
+
 static CU_TestInfo halves[] = {
     {"all 65536", test_every_bf16},
     {"rounding", test_rounding_to_bf16},
@@ -252,10 +277,9 @@ static CU_TestInfo quantizer[] = {
 };
 
 static CU_TestInfo gemv[] = {
-    {"rule", test_rule},
-    {"unsupported", test_unsupported},
-    {"legal shapes", test_legal},
-    CU_TEST_INFO_NULL,
+    {"rule", test_rule},          {"unsupported", test_unsupported},
+    {"legal shapes", test_legal}, {"isolate", test_isolate},
+    {"cost", test_cost},          CU_TEST_INFO_NULL,
 };
 
 static CU_SuiteInfo suites[] = {
