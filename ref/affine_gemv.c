@@ -109,14 +109,12 @@ static bool fill(const void *shape, const struct assay_fill *how, void *const *t
 static void expect(double scale, int code, double bias, double x, struct assay_expected *expected)
 {
     double size = fabs(x), product = fabs(scale) * code, parts = product + fabs(bias);
-    bool quiet = size < 0x1p-126;
     expected->value += (scale * code + bias) * x;
     expected->magnitude += parts * size;
     expected->parts_sq += parts * size * parts * size;
     expected->slack += 0x1p-142;
     expected->flush += 0x1p-118 + 0x1p-125 * (fabs(scale) + fabs(bias) + size);
-    expected->flush += quiet || fabs(scale) < 0x1p-126 ? product * size : 0;
-    expected->flush += quiet || fabs(bias) < 0x1p-126 ? fabs(bias) * size : 0;
+    expected->flush += fmin(size, fabs(scale)) < 0x1p-126 ? product * size : 0;
     expected->reach = fmax(expected->reach, fmax(parts, fabs(scale) * size));
 }
 

@@ -60,7 +60,13 @@ static const uint16_t classes[2][8] = {
 static const uint16_t nonfinite[4] = {0x7f80, 0xff80, 0x7fc0, 0x7f81};
 
 /* Numbers of pairs of classes, scale's + 8 * bias's. */
-enum { ONES = 3 + 8 * 3, ZEROS = 1 + 8 * 1, SUBNORMAL = 4 + 8 * 4, CLASS_PAIRS = 64 };
+enum {
+    ONES = 3 + 8 * 3,
+    ZEROS = 1 + 8 * 1,
+    SUBNORMALS = 4 + 8 * 4,
+    SUBNORMAL_BIAS = 1 + 8 * 4,
+    CLASS_PAIRS = 64
+};
 
 /* What the codes of an edge group are. */
 enum edge_kind { RANDOM, SINGLE, SATURATED, EDGE_KINDS = 4 /* RANDOM twice as often */ };
@@ -93,6 +99,7 @@ static void spoil_group(struct affine_group *group, int64_t number)
 static void edge_matrix(int64_t bits, int64_t rows, int64_t row_groups, uint32_t *w,
                         uint16_t *scales, uint16_t *biases, struct assay_random *random)
 {
+    static const int64_t telling[4] = {ONES, SUBNORMALS, ONES, SUBNORMAL_BIAS}; /* by fourth row */
     int64_t spoilt = -1;
     for (int64_t r = 0; r < rows; r++) {
         int64_t own = r / 4 % row_groups, turn = r / 4 * 3 + r % 4, bad = -1;
@@ -108,7 +115,7 @@ static void edge_matrix(int64_t bits, int64_t rows, int64_t row_groups, uint32_t
             if (r == 0)
                 number = (1 + assay_below(random, 7)) * 8 + number % 7 + 1;
             if (lone || (r == 0 && g == own))
-                number = g != own ? ZEROS : r % 8 == 7 ? SUBNORMAL : ONES;
+                number = g == own ? telling[r / 4 % 4] : ZEROS;
             edge_group(bits, lone ? RANDOM : (enum edge_kind)(kind % EDGE_KINDS), number, &group,
                        random);
             if (g == bad)
