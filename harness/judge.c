@@ -118,7 +118,7 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
         m->z_sq += err / sigma * (err / sigma);
     }
     m->err_sq += err * err;
-    m->value_sq += expected->value * expected->value;
+    m->value_sq += fmax(expected->value * expected->value, expected->parts_sq);
     judgement->max_ulp = fmax(judgement->max_ulp, ulp_distance(got, (float)expected->value));
     double threshold = threshold_of(in, expected);
     m->telling += fabs(expected->value) > threshold;
@@ -302,6 +302,7 @@ static double element_value(const struct assay_tensor *tensor, const void *data,
 {
     switch (tensor->dtype) {
     case ASSAY_DTYPE_U8: return ((const uint8_t *)data)[i];
+    case ASSAY_DTYPE_U16: return ((const uint16_t *)data)[i];
     case ASSAY_DTYPE_U32: return ((const uint32_t *)data)[i];
     case ASSAY_DTYPE_I32: return ((const int32_t *)data)[i];
     case ASSAY_DTYPE_I8: return ((const int8_t *)data)[i];

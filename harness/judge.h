@@ -16,7 +16,8 @@
  * own arithmetic (1/amax, the product, the scale) by 3*u*amax; the sums then run over the quantized
  * activations, whose magnitude is at most reach/254 larger.
  *
- * Beside the bound, on fill `model`: classes f32 and f16 must reach NMSE <= max(1e-11, D*u^2); for i8 the error of an
+ * Beside the bound, on fill `model`: classes f32 and f16 must reach NMSE <= max(1e-11, D*u^2), relative
+ * to the values' squares or, where larger, to parts_sq; for i8 the error of an
  * output is close to normal with sigma^2 = step_sq / 127^2 / 12, so z = err / sigma has mean square
  * 1 and mean 0. The mean square must lie in its chi-square interval, the means of z over outputs,
  * row by row, in their t interval, at 1e-9 each. Errors of a row share its activations, so their

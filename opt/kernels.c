@@ -3,6 +3,8 @@
 
 #include "ref/activation_quantize.h"
 #include "ref/moe_ffn.h"
+#include "ref/affine_gemv.h"
+#include "ref/affine_quantize.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/moe_weighted_sum.h"
@@ -39,6 +41,8 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemv_moe_id_ref_i8,
     &moe_ffn_ref,
     &moe_ffn_ref_i8,
+    &affine_gemv_ref,
+    &affine_quantize_ref,
 #if ASSAY_TIER_AVX2
     &q4_K_dequant_avx2,
     &q4_K_gemv_avx2_f32,
@@ -57,6 +61,10 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemm_avx2_i8,
     &q4_K_gemv_moe_id_avx2_f32,
     &q4_K_gemv_moe_id_avx2_i8,
+    &affine_gemv_avx2,
+    &affine_gemv_avx2_v3_4bit,
+    &affine_gemv_avx2_fast_4bit,
+    &affine_gemv_avx2_v3_8bit,
 #endif
 #if ASSAY_TIER_AVX512VNNI
     &q4_K_dequant_avx512vnni,
@@ -81,6 +89,10 @@ static const struct assay_kernel *const own[] = {
     &q4_K_gemv_moe_id_avx512vnni_f32,
     &q4_K_gemv_moe_id_avx512vnni_i8,
     &q4_K_gemv_moe_id_avx512vnni_i8_packed,
+    &affine_gemv_avx512vnni,
+    &affine_gemv_avx512vnni_v3_4bit,
+    &affine_gemv_avx512vnni_fast_4bit,
+    &affine_gemv_avx512vnni_v3_8bit,
 #endif
 };
 

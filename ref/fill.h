@@ -30,9 +30,19 @@ bool fill_q4_K(enum assay_fill_kind kind, int64_t rows, int64_t k, struct block_
  *   65536        each f16 was d and was dmin; the finite ones beside a finite one */
 void fill_q4_K_covering(int64_t blocks, struct block_q4_K *w, struct assay_random *random);
 
+/* Affine weights (ref/affine.h) of `rows` x `in`. exact: scales of +-2^-4 or 2^-5; model: draws from
+ * groups that the reference quantizer made; edge: all classes of bf16, as above, group by group. False:
+ * out of memory. */
+bool fill_affine(enum assay_fill_kind kind, int64_t bits, int64_t rows, int64_t in, uint32_t *w,
+                 uint16_t *scales, uint16_t *biases, struct assay_random *random);
+
 /* x: rows x k f32. */
 void fill_activations(enum assay_fill_kind kind, int64_t rows, int64_t k, float *x,
                       struct assay_random *random);
+
+/* The same for weights whose blocks are of `block` elements instead of 256; k is a multiple. */
+void fill_activation_blocks(enum assay_fill_kind kind, int64_t rows, int64_t k, int64_t block,
+                            float *x, struct assay_random *random);
 
 /* Bytes before a tensor's offset: block headers with d = NaN, so that a read there shows. */
 void fill_prefix(uint8_t *bytes, int64_t count);
@@ -44,5 +54,8 @@ bool fill_routing(const struct assay_fill *fill, int64_t experts, int64_t tokens
 /* Zeroes all of x [rows, k] but block `part` of 256 of each row; false if there is no such block. x
  * may be NULL. */
 bool isolate_activations(int64_t rows, int64_t k, float *x, int64_t part);
+
+/* The same for blocks of `block` elements. */
+bool isolate_activation_blocks(int64_t rows, int64_t k, int64_t block, float *x, int64_t part);
 
 #endif

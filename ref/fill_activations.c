@@ -10,19 +10,19 @@
 
 /* Small integers, and one +-127 per block, so that the i8 scale is exactly 2^-3. Rows too long for
  * the exact sum end in zeros. */
-static void exact_row(int64_t k, float *x, struct assay_random *random)
+static void exact_row(int64_t k, int64_t block, float *x, struct assay_random *random)
 {
-    int64_t blocks = k / ACTIVATION_BLOCK;
+    int64_t blocks = k / block;
     int64_t budget = EXACT_SUM / EXACT_WEIGHT - 1;
-    int64_t small = (budget / blocks - ACTIVATION_I8_MAX) / (ACTIVATION_BLOCK - 1);
+    int64_t small = (budget / blocks - ACTIVATION_I8_MAX) / (block - 1);
     small = small < 1 ? 1 : small > 3 ? 3 : small;
     for (int64_t b = 0; b < blocks; b++) {
-        int64_t top = assay_below(random, ACTIVATION_BLOCK);
-        bool fits = (b + 1) * (ACTIVATION_I8_MAX + (ACTIVATION_BLOCK - 1) * small) <= budget;
-        for (int64_t i = 0; i < ACTIVATION_BLOCK; i++) {
+        int64_t top = assay_below(random, block);
+        bool fits = (b + 1) * (ACTIVATION_I8_MAX + (block - 1) * small) <= budget;
+        for (int64_t i = 0; i < block; i++) {
             int64_t value = i == top ? ACTIVATION_I8_MAX : 1 + assay_below(random, small);
             bool negative = assay_below(random, 2);
-            x[b * ACTIVATION_BLOCK + i] = fits ? (float)(negative ? -value : value) / 8 : 0;
+            x[b * block + i] = fits ? (float)(negative ? -value : value) / 8 : 0;
         }
     }
 }
@@ -56,12 +56,12 @@ enum edge_kind {
     HAS_MINUS_INFINITY,
 };
 
-static void edge_block(enum edge_kind kind, float *x, struct assay_random *random)
+static void edge_block(enum edge_kind kind, int64_t size, float *x, struct assay_random *random)
 {
     static const float large[] = {
         [ABOVE_HALF_MAX] = 65519, [HALF_OVERFLOW] = 65520, [LARGE] = 1e10f, [VERY_LARGE] = 1e30f};
-    int64_t hot = assay_below(random, ACTIVATION_BLOCK);
-    for (int64_t i = 0; i < ACTIVATION_BLOCK; i++) {
+    int64_t hot = assay_below(random, size);
+    for (int64_t i = 0; i < size; i++) {
         float g = (float)random->gaussian(random);
         float sign = g < 0 ? -1.0f : 1.0f;
         switch (kind) {
@@ -91,16 +91,16 @@ static enum edge_kind other_kind(bool calm, bool loud, struct assay_random *rand
 }
 
 /* `kind` is that of one block, or of the row. */
-static void edge_row(enum edge_kind kind, int64_t k, float *x, struct assay_random *random)
+static void edge_row(enum edge_kind kind, int64_t k, int64_t block, float *x,
+                     struct assay_random *random)
 {
-    int64_t blocks = k / ACTIVATION_BLOCK;
+    int64_t blocks = k / block;
     int64_t own = assay_below(random, blocks);
     bool calm = assay_below(random, 2);
     for (int64_t b = 0; b < blocks; b++) {
         bool loud = b == (own + 1) % blocks; /* never a row of zeros, if it can be helped */
         enum edge_kind other = other_kind(calm, loud, random);
-        edge_block(b == own || kind == ALL_SUBNORMAL ? kind : other, &x[b * ACTIVATION_BLOCK],
-                   random);
+        edge_block(b == own || kind == ALL_SUBNORMAL ? kind : other, block, &x[b * block], random);
     }
     float *spot = &x[assay_below(random, k)];
     switch (kind) {
@@ -113,7 +113,7 @@ static void edge_row(enum edge_kind kind, int64_t k, float *x, struct assay_rand
 
 /* Kinds by the row's number from a random start, so that 16 rows have them all. Quiet ones stand
  * between loud ones; an only row is not of zeros. */
-static void edge_rows(int64_t rows, int64_t k, float *x, struct assay_random *random)
+static void edge_rows(int64_t rows, int64_t k, int64_t block, float *x, struct assay_random *random)
 {
     static const enum edge_kind turns[16] = {GAUSSIAN,       ZERO,
                                              HALF_MAX,       HAS_NAN,
@@ -126,34 +126,45 @@ static void edge_rows(int64_t rows, int64_t k, float *x, struct assay_random *ra
     int64_t start = assay_below(random, 16);
     for (int64_t r = 0; r < rows; r++) {
         enum edge_kind kind = turns[(start + r) % 16];
-        if (rows == 1 && k == ACTIVATION_BLOCK && (kind == ZERO || kind == MINUS_ZERO))
+        if (rows == 1 && k == block && (kind == ZERO || kind == MINUS_ZERO))
             kind = GAUSSIAN;
-        edge_row(kind, k, &x[r * k], random);
+        edge_row(kind, k, block, &x[r * k], random);
+    }
+}
+
+void fill_activation_blocks(enum assay_fill_kind kind, int64_t rows, int64_t k, int64_t block,
+                            float *x, struct assay_random *random)
+{
+    if (kind == ASSAY_FILL_EDGE) {
+        edge_rows(rows, k, block, x, random);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        if (kind == ASSAY_FILL_EXACT)
+            exact_row(k, block, &x[r * k], random);
+        else
+            model_row(k, &x[r * k], random);
     }
 }
 
 void fill_activations(enum assay_fill_kind kind, int64_t rows, int64_t k, float *x,
                       struct assay_random *random)
 {
-    if (kind == ASSAY_FILL_EDGE) {
-        edge_rows(rows, k, x, random);
-        return;
+    fill_activation_blocks(kind, rows, k, ACTIVATION_BLOCK, x, random);
+}
+
+bool isolate_activation_blocks(int64_t rows, int64_t k, int64_t block, float *x, int64_t part)
+{
+    if (part >= k / block)
+        return false;
+    for (int64_t i = 0; x && i < rows * k; i++) {
+        if (i % k / block != part)
+            x[i] = 0;
     }
-    for (int64_t r = 0; r < rows; r++) {
-        if (kind == ASSAY_FILL_EXACT)
-            exact_row(k, &x[r * k], random);
-        else
-            model_row(k, &x[r * k], random);
-    }
+    return true;
 }
 
 bool isolate_activations(int64_t rows, int64_t k, float *x, int64_t part)
 {
-    if (part >= k / ACTIVATION_BLOCK)
-        return false;
-    for (int64_t i = 0; x && i < rows * k; i++) {
-        if (i % k / ACTIVATION_BLOCK != part)
-            x[i] = 0;
-    }
-    return true;
+    return isolate_activation_blocks(rows, k, ACTIVATION_BLOCK, x, part);
 }

@@ -5,6 +5,8 @@
 
 #include "ref/activation_quantize.h"
 #include "ref/moe_ffn.h"
+#include "ref/affine_gemv.h"
+#include "ref/affine_quantize.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/moe_weighted_sum.h"
@@ -30,6 +32,9 @@ const struct assay_op *const assay_ops[] = {
     &silu_mul_op,
     &moe_weighted_sum_op,
     &moe_ffn_op,
+    &q4_K_dequant_op,     &q4_K_quantize_op,           &q4_K_gemv_op,
+    &q4_K_gemm_moe_id_op, &moe_router_topk_softmax_op, &moe_ids_tpe_op,
+    &affine_gemv_op,      &affine_quantize_op,
 };
 const size_t assay_n_ops = sizeof(assay_ops) / sizeof(*assay_ops);
 
@@ -47,6 +52,16 @@ const struct assay_op *assay_find_op(const char *name)
     return NULL;
 }
 
+static const char *not_multiple(int64_t multiple)
+{
+    switch (multiple) {
+    case 4: return "must be a multiple of 4";
+    case 64: return "must be a multiple of 64";
+    case 256: return "must be a multiple of 256";
+    default: return "must be even";
+    }
+}
+
 const char *assay_illegal(const struct assay_op *op, const void *shape, const char **where)
 {
     const int64_t *values = shape;
@@ -59,7 +74,7 @@ const char *assay_illegal(const struct assay_op *op, const void *shape, const ch
         if (values[i] > dim->max)
             return "is above its largest legal value";
         if (values[i] % dim->multiple != 0)
-            return dim->multiple == 256 ? "must be a multiple of 256" : "must be even";
+            return not_multiple(dim->multiple);
     }
     if (where)
         *where = NULL;
@@ -71,7 +86,8 @@ size_t assay_dtype_bytes(enum assay_dtype dtype)
     switch (dtype) {
     case ASSAY_DTYPE_U8:
     case ASSAY_DTYPE_I8: return 1;
-    case ASSAY_DTYPE_I16: return 2;
+    case ASSAY_DTYPE_I16:
+    case ASSAY_DTYPE_U16: return 2;
     default: return 4;
     }
 }

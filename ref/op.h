@@ -26,11 +26,12 @@ struct assay_dim {
 
 enum assay_dtype {
     ASSAY_DTYPE_U8,
+    ASSAY_DTYPE_I8,
+    ASSAY_DTYPE_I16,
+    ASSAY_DTYPE_U16, /* bf16, by its bits */
     ASSAY_DTYPE_U32,
     ASSAY_DTYPE_I32,
-    ASSAY_DTYPE_F32,
-    ASSAY_DTYPE_I8,
-    ASSAY_DTYPE_I16
+    ASSAY_DTYPE_F32
 };
 
 enum assay_role {
@@ -101,10 +102,11 @@ struct assay_expected {
     double magnitude; /* sum of (|d*sc*q| + |dmin*m|)*|x|: what rounding errors scale with */
     double slack;     /* absolute error that every class is allowed, e.g. where f32 underflows */
     double flush;     /* further error that is allowed where MXCSR flushes subnormals */
+    double parts_sq; /* where parts of a term may be summed apart: sum of its magnitudes' squares */
     /* For the integer classes: */
     double step;    /* sum_b amax_b * sum |w| */
     double step_sq; /* sum_b amax_b^2 * sum w^2 */
-    double reach;   /* sum_b amax_b * sum (|d*sc*q| + |dmin*m|) */
+    double reach; /* sum_b amax_b * sum (|d*sc*q| + |dmin*m|); class f32: what else may overflow */
     double flushed; /* sum over blocks that count as zero of amax_b * sum |w| */
     bool untouched; /* the contract says that this element is not written */
 };

@@ -16,7 +16,7 @@ while [ "$seed" -le "$last" ]; do
     0) ;;
     1)
         alarms=$((alarms + 1))
-        grep -vE '^(kernel|q4_K|moe_)' "$log"
+        grep -vE '^(kernel|q4_K|moe_|affine_)' "$log"
         ;;
     *)
         cat "$log"

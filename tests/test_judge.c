@@ -449,6 +449,26 @@ static void test_say(void)
 
 /* ---- statistics ---- */
 
+/* Where parts are summed apart and nearly cancel, errors are relative to the parts: 4 times the
+ * values' squares, as here, makes the NMSE of test_nmse a quarter. */
+static void test_nmse_of_parts(void)
+{
+    struct row row;
+    row_set(&row, ASSAY_F32);
+    row.in.statistical = true;
+    for (int i = 0; i < ROW; i++) {
+        double value = 1048576 << i;
+        row.expected[i] =
+            (struct assay_expected){.value = value, .slack = 1000, .parts_sq = 4 * value * value};
+        row.got[i] = (float)((1048576 + 8) << i);
+    }
+    struct judgement judgement = judge(&row.in);
+    CU_ASSERT(near(judgement.nmse, 0x1p-36, 1e-12));
+    for (int i = 0; i < ROW; i++)
+        row.expected[i].parts_sq /= 8; /* half of the values' squares, which count then */
+    CU_ASSERT(near(judge(&row.in).nmse, 0x1p-34, 1e-12));
+}
+
 /* Errors of 2^-17 of each value: NMSE 2^-34 = 5.8e-11; of 2^-19: 3.6e-12. */
 static void test_nmse(void)
 {
@@ -735,6 +755,19 @@ static void test_bits_u8(void)
     CU_ASSERT_TRUE(judgement.telling);
 }
 
+static void test_bits_u16(void)
+{
+    static const uint16_t expected[] = {1, 2, 65535, 4}, got[] = {1, 2, 65534, 4};
+    struct judgement judgement = judge_tensor(ASSAY_DTYPE_U16, 4, 1, expected, got);
+    SAID(judgement, "1 of 4 elements of t differ from the reference");
+    CU_ASSERT_EQUAL(judgement.worst.row, 2);
+    CU_ASSERT_EQUAL(judgement.worst.got, 65534);
+    CU_ASSERT_EQUAL(judgement.worst.expected, 65535);
+    CU_ASSERT_TRUE(judgement.telling);
+    judgement = judge_tensor(ASSAY_DTYPE_U16, 4, 1, got, got);
+    SAID(judgement, "");
+}
+
 static void test_bits_integers(void)
 {
     static const uint32_t expected[] = {7, 4294967295u, 0}, got[] = {7, 4294967295u, 1u << 31};
@@ -842,6 +875,7 @@ static CU_TestInfo elements[] = {
 
 static CU_TestInfo statistics[] = {
     {"NMSE", test_nmse},
+    {"NMSE of parts", test_nmse_of_parts},
     {"mean square", test_mean_square},
     {"sigma", test_sigma},
     {"few activations", test_few_activations},
@@ -862,6 +896,7 @@ static CU_TestInfo mistrust[] = {
 
 static CU_TestInfo bits[] = {
     {"u8", test_bits_u8},
+    {"u16", test_bits_u16},
     {"integers", test_bits_integers},
     {"f32", test_bits_f32},
     {"bits of i8 and i16", test_bits_small_integers},

@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 {
     struct error error = {0};
     struct trial *trials =
-        calloc(n_wrong_matmul + n_wrong_matmul_more + n_wrong_others + n_wrong_elementwise, sizeof(*trials));
+        calloc(n_wrong_matmul + n_wrong_matmul_more + n_wrong_others + n_wrong_elementwise + n_wrong_affine, sizeof(*trials));
     size_t count = 0, missed = 0;
     bool all = argc == 4 && strcmp(argv[3], "table") == 0;
     if ((argc != 3 && !all) || !trials)
@@ -137,6 +137,7 @@ int main(int argc, char **argv)
     add(trials, &count, wrong_matmul_more, n_wrong_matmul_more);
     add(trials, &count, wrong_others, n_wrong_others);
     add(trials, &count, wrong_elementwise, n_wrong_elementwise);
+    add(trials, &count, wrong_affine, n_wrong_affine);
     for (int seed = 1; seed <= atoi(argv[2]); seed++) {
         if (!run_seed(argv[1], (uint64_t)seed, trials, count, all, &error)) {
             fprintf(stderr, "%s\n", error.text);

@@ -22,5 +22,9 @@ extern const struct assay_kernel q4_K_gemv_moe_id_avx2_f32;
 extern const struct assay_kernel q4_K_gemv_moe_id_avx2_i8;
 extern const struct assay_kernel moe_ffn_avx2_f32;
 extern const struct assay_kernel moe_ffn_avx2_i8;
+extern const struct assay_kernel affine_gemv_avx2; /* selects one of the three */
+extern const struct assay_kernel affine_gemv_avx2_v3_4bit;
+extern const struct assay_kernel affine_gemv_avx2_fast_4bit;
+extern const struct assay_kernel affine_gemv_avx2_v3_8bit;
 
 #endif

@@ -27,5 +27,9 @@ extern const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8_packed;
 extern const struct assay_kernel moe_ffn_avx512vnni_f32;
 extern const struct assay_kernel moe_ffn_avx512vnni_i8;
 extern const struct assay_kernel moe_ffn_avx512vnni_i8_packed;
+extern const struct assay_kernel affine_gemv_avx512vnni; /* selects one of the three */
+extern const struct assay_kernel affine_gemv_avx512vnni_v3_4bit;
+extern const struct assay_kernel affine_gemv_avx512vnni_fast_4bit;
+extern const struct assay_kernel affine_gemv_avx512vnni_v3_8bit;
 
 #endif

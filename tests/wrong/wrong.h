@@ -24,5 +24,7 @@ extern const struct wrong wrong_others[];
 extern const size_t n_wrong_others;
 extern const struct wrong wrong_elementwise[];
 extern const size_t n_wrong_elementwise;
+extern const struct wrong wrong_affine[];
+extern const size_t n_wrong_affine;
 
 #endif
