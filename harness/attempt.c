@@ -146,7 +146,8 @@ static bool make_memory(struct job *job, struct attempt *attempt, enum placement
         return fail(error, "%s: %s: the size of scratch or prepared memory overflows", item->key,
                     kernel->name);
     const struct guarded *first = &job->attempts[PLAIN].prepared;
-    if (first->data && !job->expectation->has_copies) /* large: packed again in the same place */
+    if (first->data &&
+        !job->expectation->copies_weights) /* large: packed again in the same place */
         attempt->prepared = (struct guarded){.data = first->data, .bytes = first->bytes};
     else if (!guarded_make_aligned(&attempt->prepared, prepared, error))
         return false;
@@ -215,7 +216,8 @@ bool job_make(struct job *job, const struct expectation *x, const struct assay_k
     if (x->has_small &&
         !tensors_make(&job->small_outputs, op, x->small_shape, OUTPUTS, AT_END, PRIVATE, error))
         return false;
-    for (size_t i = 0; x->has_copies && i < op->n_properties && job->count < MAX_ATTEMPTS; i++) {
+    for (size_t i = 0; x->copies_weights && i < op->n_properties && job->count < MAX_ATTEMPTS;
+         i++) {
         if (!make_property_attempt(job, &op->properties[i], error))
             return false;
     }
@@ -240,7 +242,10 @@ static bool locate(const struct guarded *buffer, const char *name, uintptr_t add
     uintptr_t map = (uintptr_t)buffer->map, data = (uintptr_t)buffer->data;
     if (!buffer->map || address < map || address >= map + buffer->map_bytes)
         return false;
-    if (address >= data + buffer->bytes) {
+    if (address >= data && address < data + buffer->hole) {
+        snprintf(text, size, "at byte %zu of the file that %s is mapped from, far before it",
+                 (size_t)(address - data), name);
+    } else if (address >= data + buffer->bytes) {
         size_t past = (size_t)(address - data - buffer->bytes) + 1;
         snprintf(text, size, "%zu byte%s past the end of %s", past, past == 1 ? "" : "s", name);
     } else if (address < data) {

@@ -2,6 +2,8 @@
 /*
  * Cases: op + shape + routing + fill + seed, all that is needed to make the same inputs again.
  *
+ * Weights may come from a GGUF file instead of the fill; then all of the file's tensor is used.
+ *
  * A case file is JSON; cases/schema.json describes it for editors. In it, every array under
  * `shape`, `routing`, `fill` and `threads` is an axis, crossed with the others; the arrays of `zip`
  * advance together. Anything unknown, of the wrong type or illegal is refused with file, path and
@@ -14,6 +16,7 @@
 #include <stdint.h>
 
 #include "harness/error.h"
+#include "harness/gguf.h"
 #include "ref/op.h"
 
 enum {
@@ -23,13 +26,21 @@ enum {
     CASE_NAME_MAX = 64,
 };
 
+/* Where a case takes its weights from. */
+struct case_weights {
+    char file[512];                                            /* as it is opened */
+    char tensor[GGUF_NAME_MAX + 1], router[GGUF_NAME_MAX + 1]; /* router empty: another routing */
+    int64_t offset, bytes, router_offset, router_bytes;        /* in the file */
+};
+
 struct assay_case {
     char *name;
     char *key; /* one line, e.g. "q4_K_gemv n=4096 k=4096 fill=model seed=1" */
     const struct assay_op *op;
     int64_t shape[ASSAY_MAX_DIMS];
-    struct assay_fill fill;
-    int threads; /* 0: as the command line says */
+    struct assay_fill fill;       /* but for the router's matrix, which is in the file */
+    struct case_weights *weights; /* NULL: made by the fill */
+    int threads;                  /* 0: as the command line says */
     uint64_t seed;
     int64_t isolated; /* 1 + the only block of the inner dimension with activations; 0: all */
     size_t n_tags;
@@ -64,6 +75,12 @@ void cases_free(struct cases *cases);
 
 /* Bytes of a shape's tensors; -1 if their sum or a part of it overflows. */
 int64_t shape_bytes(const struct assay_op *op, const void *shape);
+
+/* The same of a case: of weights in a file, only the tensor itself. */
+int64_t case_bytes(const struct assay_case *item);
+
+/* Whether a case's weights decide this dimension of its shape. */
+bool case_ties(const struct assay_case *item, size_t dim);
 
 /* Hash of what the inputs depend on: the key without `threads`. */
 uint64_t case_hash(const struct assay_case *item);

@@ -313,7 +313,7 @@ static const char *why_skipped(const struct expectation *x, const struct kernel 
         return "the ref tier is checked on smaller shapes";
     int64_t prepared =
         kernel->abi->prepared_bytes ? kernel->abi->prepared_bytes(x->item->shape) : 0;
-    if (assay_add(shape_bytes(kernel->op, x->item->shape), prepared) > options->memory_bytes)
+    if (assay_add(case_bytes(x->item), prepared) > options->memory_bytes)
         return "with its prepared weights the case is over the memory budget";
     return kernel->abi->unsupported ? kernel->abi->unsupported(x->item->shape) : NULL;
 }
