@@ -14,6 +14,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "harness/error.h"
 #include "harness/gguf.h"
@@ -61,6 +62,9 @@ bool cases_load(const char *path, struct cases *cases, struct error *error);
 
 /* Appends the one case that a key names. The order of what follows the op does not matter. */
 bool cases_from_key(const char *key, struct cases *cases, struct error *error);
+
+/* Writes a name as a key has it: what a key or a shell could take for something else is %XX. */
+void print_escaped(FILE *out, const char *text);
 
 /* Keeps the cases whose name or key matches the POSIX extended regular expression (NULL: all) and
  * that have the tag (NULL: all); then, of those, every shard_count-th from shard_index on. */

@@ -201,6 +201,8 @@ static json_t *json_of_key(const struct site *site, char *text)
             return NULL;
         }
     }
+    if (json_object_size(json_object_get(object, "shape")) == 0) /* weights may say all of it */
+        json_object_del(object, "shape");
     return object;
 }
 

@@ -73,9 +73,7 @@ bool parse_weights(const struct site *site, const json_t *object, struct case_sp
 /* Where the matrix of that name is; item->weights must be set. */
 bool read_router(const struct site *site, const struct gguf *gguf, const char *name,
                  struct assay_case *item);
-/* Writes text with whatever a key or a shell could take for something else as %XX; and back, in
- * place. */
-void print_escaped(FILE *out, const char *text);
+/* Undoes print_escaped, in place. */
 void unescape(char *text);
 
 /* Appends the cases that a spec stands for, as long as there are at most `room` in `cases`. After a

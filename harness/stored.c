@@ -29,6 +29,8 @@ bool stored_shape(const struct assay_op *op, const struct gguf_tensor *tensor, i
             return fail(why, "%s takes %zu dimensions", op->name, stored->n_dims);
         }
     }
+    if (op->routed && tensor->ne[stored->n_dims - 1] == 1)
+        return fail(why, "%s takes the matrices of several experts", op->name);
     shape[stored->offset_dim] = tensor->offset;
     for (size_t d = 0; d < op->n_dims; d++) {
         const struct assay_dim *dim = &op->dims[d];
@@ -37,4 +39,18 @@ bool stored_shape(const struct assay_op *op, const struct gguf_tensor *tensor, i
             return fail(why, "%s takes no %s of %lld", op->name, dim->name, (long long)shape[d]);
     }
     return true;
+}
+
+bool stored_usable(const struct gguf_tensor *tensor, struct error *why)
+{
+    struct error reason;
+    int64_t shape[ASSAY_MAX_DIMS];
+    fail(why, "no op takes %s", tensor->type->name);
+    for (size_t i = 0; i < assay_n_ops; i++) {
+        if (stored_shape(assay_ops[i], tensor, shape, &reason))
+            return true;
+        if (assay_ops[i]->stored && strcmp(assay_ops[i]->stored->type, tensor->type->name) == 0)
+            *why = reason;
+    }
+    return false;
 }

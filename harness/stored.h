@@ -11,6 +11,9 @@
 bool stored_shape(const struct assay_op *op, const struct gguf_tensor *tensor, int64_t *shape,
                   struct error *why);
 
+/* Whether any op can use the tensor; if not, `why` says why not. */
+bool stored_usable(const struct gguf_tensor *tensor, struct error *why);
+
 /* Whether this dimension follows from the tensor. */
 bool stored_ties(const struct assay_stored *stored, size_t dim);
 
