@@ -122,6 +122,22 @@ static json_t *op_choices(void)
     return choices;
 }
 
+/* That the value at `key` neither is such an item nor has one in its array. */
+static json_t *without(const char *key, json_t *item)
+{
+    return json_pack("{s:{s:{s:{s:[O, {s:s, s:o}]}}}}", "properties", key, "not", "anyOf", item,
+                     "type", "array", "contains", item);
+}
+
+/* A file has no exact weights, and a router is in the weights' file. */
+static json_t *weights_rule(void)
+{
+    json_t *exact = json_pack("{s:s}", "const", assay_fill_names[ASSAY_FILL_EXACT]);
+    json_t *router = json_pack("{s:s, s:[s]}", "type", "object", "required", "router");
+    return json_pack("{s:o, s:o, s:o}", "if", has_weights(), "then", without("fill", exact), "else",
+                     without("routing", router));
+}
+
 static json_t *op_names(void)
 {
     json_t *names = json_array();
@@ -189,7 +205,7 @@ static json_t *case_schema(void)
     properties = with(properties, "seed", integer_value(0, CASE_SEED_MAX));
     return json_pack("{s:s, s:o, s:[s, s, s], s:b, s:o}", "type", "object", "properties",
                      properties, "required", "name", "op", "fill", "additionalProperties", 0,
-                     "allOf", op_choices());
+                     "allOf", append(op_choices(), weights_rule()));
 }
 
 json_t *schema_make(void)

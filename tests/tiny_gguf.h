@@ -13,13 +13,15 @@ struct tiny_gguf {
     uint8_t bytes[TINY_MAX_BYTES];
     size_t size;
     /* Where things are, to be overwritten. */
-    size_t tensors, keys; /* the two counts */
-    size_t alignment;     /* its value */
-    size_t depth;         /* the type of what is in the nested array */
-    size_t array;         /* the count of an array of u64 */
-    size_t boolean;       /* the value of a bool */
-    size_t first;         /* the first tensor's name, with its length */
+    size_t tensors, keys;  /* the two counts */
+    size_t used, used_key; /* the value of ...expert_used_count, and its name's last byte */
+    size_t alignment;      /* its value */
+    size_t depth;          /* the type of what is in the nested array */
+    size_t array;          /* the count of an array of u64 */
+    size_t boolean;        /* the value of a bool */
+    size_t first;          /* the first tensor's name, with its length */
     size_t n_dims, ne, type, offset;
+    size_t second_offset;
     size_t data;
 };
 
@@ -62,6 +64,8 @@ static inline void tiny_keys(struct tiny_gguf *file)
     tiny_key(file, "general.architecture", 8);
     tiny_string(file, "tiny");
     tiny_key(file, "tiny.expert_used_count", 4);
+    file->used = file->size;
+    file->used_key = file->size - 5;
     tiny_put(file, 2, 4);
     tiny_key(file, "general.alignment", 4);
     file->alignment = file->size;
@@ -116,6 +120,7 @@ static inline void tiny_make_named(struct tiny_gguf *file, const char *second)
     tiny_put(file, 1, 8);
     tiny_put(file, 2, 8);
     tiny_put(file, 12, 4);
+    file->second_offset = file->size;
     tiny_put(file, 0, 8);
     tiny_align(file, 64);
     file->data = file->size;
