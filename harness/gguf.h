@@ -41,7 +41,30 @@ struct gguf_tensor {
     int64_t offset, bytes; /* in the file */
 };
 
-struct gguf_key;
+/* Types of keys' values, numbered as in the file. */
+enum gguf_value {
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_VALUES
+};
+
+struct gguf_key {
+    const char *name; /* in the file, without NUL */
+    size_t length;
+    enum gguf_value type;
+    const uint8_t *value; /* of a string: its length */
+};
 
 struct gguf {
     const char *file; /* borrowed */
@@ -68,5 +91,10 @@ const struct gguf_tensor *gguf_find(const struct gguf *gguf, const char *name);
 /* A key's value; false if there is no such key of that type, or if the text does not fit. */
 bool gguf_text(const struct gguf *gguf, const char *key, char *text, size_t size);
 bool gguf_u32(const struct gguf *gguf, const char *key, uint32_t *value);
+
+/* For the reader: the key of that name or NULL, the order of keys, a little-endian number. */
+const struct gguf_key *gguf_key(const struct gguf *gguf, const char *name);
+int gguf_compare_keys(const void *a, const void *b);
+uint64_t gguf_number(const uint8_t *from, size_t bytes);
 
 #endif

@@ -277,7 +277,9 @@ static void test_layers(void)
     gguf_close(&gguf);
 }
 
-/* What a layer lacks is said, for each tensor that wants it. */
+#define ROUTER "blk.0.ffn_gate_inp.weight: no case is routed\n"
+
+/* What a layer lacks is said, of the tensor that wants it; ops added later may say more. */
 static void layer_of(const struct tiny_gguf *file, const char *message, const char *skipped)
 {
     struct gguf gguf;
@@ -291,16 +293,16 @@ static void layer_of(const struct tiny_gguf *file, const char *message, const ch
     CU_ASSERT_EQUAL(make_layer(&gguf, 0, &cases, &error), message == NULL);
     if (message)
         CU_ASSERT_PTR_NOT_NULL(strstr(error.text, message));
-    if (strcmp(skips, skipped) != 0)
+    if (!strstr(skips, skipped))
         printf("\n  got      %s  expected %s", skips, skipped);
-    CU_ASSERT_STRING_EQUAL(skips, skipped);
+    CU_ASSERT_PTR_NOT_NULL(strstr(skips, skipped));
+    CU_ASSERT_EQUAL(strstr(skips, ROUTER) != NULL, message != NULL);
     cases_free(&cases);
     gguf_close(&gguf);
     close(fd);
 }
 
 #define UP      "blk.0.ffn_up_exps.weight: "
-#define ROUTER  "blk.0.ffn_gate_inp.weight: no case is routed\n"
 #define NOTHING "no op can use any tensor of layer 0"
 
 static void test_odd_layers(void)
@@ -310,24 +312,22 @@ static void test_odd_layers(void)
     layer_of(&tiny, NULL, "");
     tiny.bytes[tiny.used_key] = 'x'; /* no ...expert_used_count */
     layer_of(&tiny, NOTHING,
-             UP "q4_K_gemm_moe_id needs top_k, but the file has no expert_used_count\n" ROUTER);
+             UP "q4_K_gemm_moe_id needs top_k, but the file has no expert_used_count\n");
     tiny_make(&tiny);
     tiny_set(&tiny, tiny.used, 3, 4); /* of two experts */
     char skipped[256];
     snprintf(skipped, sizeof(skipped),
              UP "key: shape: top_k must not exceed experts (experts=2 m=1 k=256 top_k=3 tokens=1 "
-                "w_offset=%zu)\n" ROUTER,
+                "w_offset=%zu)\n",
              tiny.data);
     layer_of(&tiny, NOTHING, skipped);
     tiny_make(&tiny);
     tiny_set(&tiny, tiny.ne + 8, 1, 8);
-    layer_of(
-        &tiny, NOTHING,
-        UP "key: routing: the router \"blk.0.ffn_gate_inp.weight\" must be for 2 experts\n" ROUTER);
+    layer_of(&tiny, NOTHING,
+             UP "key: routing: the router \"blk.0.ffn_gate_inp.weight\" must be for 2 experts\n");
     tiny_make_named(&tiny, "blk.0.ffn_other.weight");
-    layer_of(
-        &tiny, NOTHING,
-        "blk.0.ffn_other.weight: q4_K_gemm_moe_id needs top_k, which no layer says of it\n" ROUTER);
+    layer_of(&tiny, NOTHING,
+             "blk.0.ffn_other.weight: q4_K_gemm_moe_id needs top_k, which no layer says of it\n");
 }
 
 static CU_TestInfo tests[] = {
