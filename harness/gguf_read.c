@@ -252,9 +252,7 @@ static bool read_tensor(struct reader *reader, struct gguf_tensor *tensor)
         return false;
     if (offset % reader->gguf->alignment != 0)
         return reject(reader, tensor, "its offset is not a multiple of the alignment");
-    if (offset > INT64_MAX)
-        return reject(reader, tensor, "its data is not inside the file");
-    tensor->offset = (int64_t)offset;
+    tensor->offset = (int64_t)offset; /* negative if it was beyond, which check_places refuses */
     return true;
 }
 
@@ -340,8 +338,9 @@ static bool take_count(struct reader *reader, const char *what, size_t least, si
     if (!take_number(reader, 8, what, &number))
         return false;
     if (number > GGUF_COUNT_MAX || number > (reader->gguf->size - reader->at) / least)
-        return fail(reader->error, "%s: byte %zu: %s is %" PRIu64 ", more than the file can hold",
-                    reader->gguf->file, start, what, number);
+        return fail(reader->error,
+                    "%s: byte %zu: %s is %" PRIu64 ", more than the file can hold or are read (%d)",
+                    reader->gguf->file, start, what, number, GGUF_COUNT_MAX);
     *count = (size_t)number;
     return true;
 }

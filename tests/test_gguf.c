@@ -118,12 +118,31 @@ static void test_header(void)
     refused("tiny: byte 4: a big-endian file; only little-endian is read");
     tiny_set(&tiny, tiny.tensors, UINT64_MAX, 8);
     refused("tiny: byte 8: the number of tensors is 18446744073709551615, more than the file can "
-            "hold");
+            "hold or are read (1048576)");
     tiny_set(&tiny, tiny.keys, 1000, 8);
-    refused("tiny: byte 16: the number of keys is 1000, more than the file can hold");
+    refused("tiny: byte 16: the number of keys is 1000, more than the file can hold or "
+            "are read (1048576)");
     tiny_set(&tiny, tiny.tensors, 3, 8); /* fits, but there are two: the third is data */
     struct error error = {""};
     CU_ASSERT_FALSE(read_copy(&tiny, &error));
+}
+
+/* A file that has room for them all. */
+static void test_many(void)
+{
+    struct gguf gguf;
+    struct error error = {""};
+    size_t size = (size_t)48 << 20;
+    uint8_t *data = calloc(size, 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(data);
+    tiny_make(&tiny);
+    tiny_set(&tiny, tiny.tensors, (1 << 20) + 1, 8);
+    memcpy(data, tiny.bytes, tiny.size);
+    CU_ASSERT_FALSE(gguf_read(&gguf, "tiny", data, size, &error));
+    CU_ASSERT_STRING_EQUAL(error.text, "tiny: byte 8: the number of tensors is 1048577, more than "
+                                       "the file can hold or are read (1048576)");
+    free(data);
+    tiny_make(&tiny);
 }
 
 static void test_keys(void)
@@ -490,6 +509,7 @@ static CU_TestInfo reader_tests[] = {
     {"a small file", test_tiny},
     {"cut short", test_truncated},
     {"header", test_header},
+    {"many tensors", test_many},
     {"keys", test_keys},
     {"the same keys", test_same_keys},
     {"nested arrays", test_nested},
