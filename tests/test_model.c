@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* Cases whose weights are in a model file: what kernels get of it, and what a layer makes. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "harness/check.h"
 #include "harness/layer.h"
+#include "harness/shrink.h"
+#include "harness/stored.h"
+#include "harness/variants.h"
 #include "opt/cpu.h"
 #include "opt/kernels.h"
+#include "ref/fill.h"
 #include "ref/q4_K.h"
 #include "ref/q4_K_gemm_moe_id.h"
 #include "tests/cunit_main.h"
@@ -219,12 +224,85 @@ static void test_large(void)
         passed++;
     }
     CU_ASSERT_TRUE(passed >= 2);
+    CU_ASSERT_TRUE(x.has_copies && x.has_small && !x.copies_weights); /* of all but the weights */
     CU_ASSERT_EQUAL(check_wrong(&x, run_narrow, reason, sizeof(reason)), CRASHED);
     CU_ASSERT_PTR_NOT_NULL(strstr(reason, "of the file that w is mapped from"));
     CU_ASSERT_EQUAL(check_wrong(&x, run_before, reason, sizeof(reason)), FAIL);
     expectation_free(&x);
     cases_free(&cases);
     close(fd);
+}
+
+/* ---- what else uses cases ---- */
+
+static bool fails_from_three(const struct assay_case *item, void *context, bool *fails,
+                             struct error *error)
+{
+    static char asked[64][512];
+    static size_t n_asked;
+    (void)error;
+    const struct q4_K_gemm_moe_id_shape *shape = (const void *)item->shape;
+    CU_ASSERT_PTR_NOT_NULL(item->weights);
+    CU_ASSERT_STRING_NOT_EQUAL(item->key, context); /* the failing case */
+    for (size_t i = 0; i < n_asked; i++)
+        CU_ASSERT_STRING_NOT_EQUAL(item->key, asked[i]);
+    if (n_asked < 64)
+        snprintf(asked[n_asked++], sizeof(asked[0]), "%s", item->key);
+    *fails = shape->tokens >= 3;
+    return true;
+}
+
+/* A smaller failing case has the same weights. */
+static void test_shrink(void)
+{
+    struct error error = {""};
+    struct cases smallest = {0};
+    struct cases cases =
+        one_case("q4_K_gemm_moe_id top_k=4 tokens=33 routing=router:blk.0.ffn_gate_"
+                 "inp.weight fill=model weights=" GOLDEN ":blk.0.ffn_gate_exps.weight");
+    CU_ASSERT_TRUE_FATAL(
+        shrink_case(&cases.items[0], fails_from_three, cases.items[0].key, 10, &smallest, &error));
+    CU_ASSERT_STRING_EQUAL(
+        smallest.items[0].key,
+        "q4_K_gemm_moe_id experts=8 m=256 k=512 top_k=1 tokens=3 routing=uniform "
+        "fill=model weights=" GOLDEN ":blk.0.ffn_gate_exps.weight seed=1");
+    cases_free(&cases);
+    cases_free(&smallest);
+}
+
+/* A bench reads the file first, then as many copies of the tensor as its cold mode needs. */
+static void test_variants(void)
+{
+    struct variants v;
+    struct error error = {""};
+    struct cases cases = one_case("q4_K_gemm_moe_id top_k=4 tokens=3 routing=uniform fill=model "
+                                  "weights=" GOLDEN ":blk.1.ffn_gate_exps.weight");
+    const struct case_weights *weights = cases.items[0].weights;
+    CU_ASSERT_TRUE_FATAL(variants_make(&v, &cases.items[0], 1 << 20, &error));
+    CU_ASSERT_EQUAL(v.n_copies, 8); /* 4 MiB of 576 KiB each */
+    const uint8_t *first = v.weights[0].pointers[0];
+    CU_ASSERT_TRUE(is_mapped(first + weights->offset, "/tests/golden/moe.gguf"));
+    for (int i = 1; i < v.n_copies; i++) {
+        const uint8_t *copy = v.weights[i].pointers[0];
+        CU_ASSERT_PTR_NOT_EQUAL(copy, first);
+        CU_ASSERT_EQUAL(
+            memcmp(copy + weights->offset, first + weights->offset, (size_t)weights->bytes), 0);
+    }
+    variants_free(&v);
+    cases_free(&cases);
+}
+
+/* The first of equals first, what is not a number last. */
+static void test_ties(void)
+{
+    const float router[] = {1, NAN, 2, 1, 2};
+    const int32_t wanted[] = {2, 4, 0, 3, 1};
+    const struct assay_fill fill = {.router = router, .hidden = 1};
+    const float x = 1;
+    double logits[5];
+    int32_t selected[5];
+    route_by_router(&fill, 5, 5, &x, logits, selected);
+    CU_ASSERT_EQUAL(memcmp(selected, wanted, sizeof(wanted)), 0);
 }
 
 /* ---- layers ---- */
@@ -330,9 +408,44 @@ static void test_odd_layers(void)
              "blk.0.ffn_other.weight: q4_K_gemm_moe_id needs top_k, which no layer says of it\n");
 }
 
+/* A matrix that is not one of several experts'. */
+static void test_dense(void)
+{
+    struct tiny_gguf tiny;
+    struct gguf gguf;
+    struct cases cases = {0};
+    struct error error = {""};
+    int fd = memfd_create("model", 0);
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    tiny_make_named(&tiny, "blk.0.attn_q.weight");
+    tiny_set(&tiny, tiny.second_offset - 20, 2, 8); /* [256, 2, 1] */
+    tiny_set(&tiny, tiny.second_offset - 12, 1, 8);
+    CU_ASSERT_EQUAL(pwrite(fd, tiny.bytes, tiny.size, 0), (ssize_t)tiny.size);
+    CU_ASSERT_TRUE_FATAL(gguf_open(&gguf, path, &error));
+    CU_ASSERT_TRUE(make_layer(&gguf, 0, &cases, &error));
+    size_t gemv = 0;
+    for (size_t i = 0; i < cases.count; i++) {
+        CU_ASSERT_FALSE(cases.items[i].op->routed);
+        gemv += strncmp(cases.items[i].key, "q4_K_gemv n=2 k=256 fill=model weights=", 39) == 0;
+    }
+    CU_ASSERT_EQUAL(gemv, 1);
+    CU_ASSERT_STRING_EQUAL(skips, ROUTER);
+    int64_t shape[ASSAY_MAX_DIMS];
+    const struct gguf_tensor *tensor = gguf_find(&gguf, "blk.0.attn_q.weight");
+    CU_ASSERT_FALSE(stored_shape(&q4_K_gemm_moe_id_op, tensor, shape, &error));
+    CU_ASSERT_STRING_EQUAL(error.text, "q4_K_gemm_moe_id takes the matrices of several experts");
+    cases_free(&cases);
+    gguf_close(&gguf);
+    close(fd);
+}
+
 static CU_TestInfo tests[] = {
-    {"mapped weights", test_mapped}, {"wrong kernels", test_wrong},   {"beyond 4 GiB", test_large},
-    {"layers", test_layers},         {"odd layers", test_odd_layers}, CU_TEST_INFO_NULL,
+    {"mapped weights", test_mapped}, {"wrong kernels", test_wrong},
+    {"beyond 4 GiB", test_large},    {"smaller cases", test_shrink},
+    {"variants", test_variants},     {"ties", test_ties},
+    {"layers", test_layers},         {"odd layers", test_odd_layers},
+    {"dense", test_dense},           CU_TEST_INFO_NULL,
 };
 
 int main(void)
