@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Feeds spoilt GGUF files, case files and case keys to their readers, in this process. Whatever
- * they do but accept or refuse with one line ends the program: a signal, 10 seconds for one input,
+ * they do but accept or refuse with one line ends the program: a signal, a minute for one input,
  * more memory than MAX_BYTES. What they accept must hold what they promise.
  *
  *   fuzz SEED COUNT [FIRST]   COUNT inputs of each kind, from number FIRST (0) on
@@ -467,7 +467,7 @@ int main(int argc, char **argv)
             struct random random;
             if (!random_open(&random, hash_mix(seed ^ hash_mix((uint64_t)(3 * number) + kind))))
                 fail_with("out of memory");
-            alarm(10);
+            alarm(60);
             accepted[kind] += kinds[kind](&random);
             random_close(&random);
         }

@@ -74,7 +74,7 @@ static void test_tiny(void)
     const struct gguf_tensor *experts = gguf_find(&gguf, "blk.0.ffn_up_exps.weight");
     CU_ASSERT_PTR_NOT_NULL_FATAL(experts);
     CU_ASSERT_STRING_EQUAL(experts->type->name, "q4_K");
-    CU_ASSERT_EQUAL(experts->offset, tiny.data);
+    CU_ASSERT_EQUAL(experts->offset, (int64_t)tiny.data);
     CU_ASSERT_EQUAL(experts->bytes, 288);
     CU_ASSERT_TRUE(experts->ne[0] == 256 && experts->ne[1] == 1 && experts->ne[2] == 2 &&
                    experts->ne[3] == 1);
