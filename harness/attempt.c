@@ -53,7 +53,7 @@ static bool ask_needs(const struct job *job, size_t index)
     }
     report->stage = STAGE_MEMORY;
     const struct assay_case *item = job->expectation->item;
-    int64_t tensors = shape_bytes(item->op, item->shape);
+    int64_t tensors = case_bytes(item);
     int64_t bytes = assay_add(tensors, assay_add(needs->prepared_bytes, needs->scratch_bytes));
     if (bytes < 0 || bytes > job->memory_bytes)
         return stop(report, "with its prepared weights and scratch the case is over the memory "
@@ -289,7 +289,8 @@ bool job_make(struct job *job, const struct expectation *x, const struct assay_k
     if (x->has_small &&
         !tensors_make(&job->small_outputs, op, x->small_shape, OUTPUTS, AT_END, PRIVATE, error))
         return false;
-    for (size_t i = 0; x->has_copies && i < op->n_properties && job->count < MAX_ATTEMPTS; i++) {
+    for (size_t i = 0; x->copies_weights && i < op->n_properties && job->count < MAX_ATTEMPTS;
+         i++) {
         if (!make_property_attempt(job, &op->properties[i], error))
             return false;
     }
@@ -312,7 +313,10 @@ static bool locate(const struct guarded *buffer, const char *name, uintptr_t add
     uintptr_t map = (uintptr_t)buffer->map, data = (uintptr_t)buffer->data;
     if (!buffer->map || address < map || address >= map + buffer->map_bytes)
         return false;
-    if (address >= data + buffer->bytes) {
+    if (address >= data && address < data + buffer->hole) {
+        snprintf(text, size, "at byte %zu of the file that %s is mapped from, far before it",
+                 (size_t)(address - data), name);
+    } else if (address >= data + buffer->bytes) {
         size_t past = (size_t)(address - data - buffer->bytes) + 1;
         snprintf(text, size, "%zu byte%s past the end of %s", past, past == 1 ? "" : "s", name);
     } else if (address < data) {

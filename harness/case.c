@@ -16,6 +16,7 @@ void case_free(struct assay_case *item)
     free(item->name);
     free(item->key);
     free(item->source);
+    free(item->weights);
     free(item->where);
 }
 
@@ -36,6 +37,12 @@ int64_t shape_bytes(const struct assay_op *op, const void *shape)
         total = assay_add(total, assay_mul(tensor->count(shape), bytes));
     }
     return total;
+}
+
+int64_t case_bytes(const struct assay_case *item)
+{
+    int64_t bytes = shape_bytes(item->op, item->shape);
+    return bytes < 0 || !item->weights ? bytes : bytes - item->weights->offset;
 }
 
 static int by_key(const void *a, const void *b)

@@ -2,6 +2,8 @@
 /*
  * Cases: op + shape + routing + fill + seed, all that is needed to make the same inputs again.
  *
+ * Weights may come from a GGUF file instead of the fill; then all of the file's tensor is used.
+ *
  * A case file is JSON; cases/schema.json describes it for editors. In it, every array under
  * `shape`, `routing`, `fill` and `threads` is an axis, crossed with the others; the arrays of `zip`
  * advance together. Anything unknown, of the wrong type or illegal is refused with file, path and
@@ -12,8 +14,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "harness/error.h"
+#include "harness/gguf.h"
 #include "ref/op.h"
 
 enum {
@@ -23,13 +27,21 @@ enum {
     CASE_NAME_MAX = 64,
 };
 
+/* Where a case takes its weights from. */
+struct case_weights {
+    char file[512];                                            /* as it is opened */
+    char tensor[GGUF_NAME_MAX + 1], router[GGUF_NAME_MAX + 1]; /* router empty: another routing */
+    int64_t offset, bytes, router_offset, router_bytes;        /* in the file */
+};
+
 struct assay_case {
     char *name;
     char *key; /* one line, e.g. "q4_K_gemv n=4096 k=4096 fill=model seed=1" */
     const struct assay_op *op;
     int64_t shape[ASSAY_MAX_DIMS];
-    struct assay_fill fill;
-    int threads; /* 0: as the command line says */
+    struct assay_fill fill;       /* but for the router's matrix, which is in the file */
+    struct case_weights *weights; /* NULL: made by the fill */
+    int threads;                  /* 0: as the command line says */
     uint64_t seed;
     int64_t isolated; /* 1 + the only block of the inner dimension with activations; 0: all */
     size_t n_tags;
@@ -51,6 +63,9 @@ bool cases_load(const char *path, struct cases *cases, struct error *error);
 /* Appends the one case that a key names. The order of what follows the op does not matter. */
 bool cases_from_key(const char *key, struct cases *cases, struct error *error);
 
+/* Writes a name as a key has it: what a key or a shell could take for something else is %XX. */
+void print_escaped(FILE *out, const char *text);
+
 /* Keeps the cases whose name or key matches the POSIX extended regular expression (NULL: all) and
  * that have the tag (NULL: all); then, of those, every shard_count-th from shard_index on. */
 bool cases_select(struct cases *cases, const char *regex, const char *tag, size_t shard_index,
@@ -64,6 +79,12 @@ void cases_free(struct cases *cases);
 
 /* Bytes of a shape's tensors; -1 if their sum or a part of it overflows. */
 int64_t shape_bytes(const struct assay_op *op, const void *shape);
+
+/* The same of a case: of weights in a file, only the tensor itself. */
+int64_t case_bytes(const struct assay_case *item);
+
+/* Whether a case's weights decide this dimension of its shape. */
+bool case_ties(const struct assay_case *item, size_t dim);
 
 /* Hash of what the inputs depend on: the key without `threads`. */
 uint64_t case_hash(const struct assay_case *item);

@@ -77,19 +77,36 @@ static struct site dim_site(const struct site *site, const struct case_spec *spe
     return axis_site(&at, spec->dims[d], spec->op->dims[d].name, dim_index(spec, axes, d));
 }
 
+/* The dimension as the weights' file has it; a case may repeat it. */
+static bool tie_dim(const struct site *site, const struct case_spec *spec, const struct axes *axes,
+                    size_t d, int64_t *value)
+{
+    int64_t given = *value;
+    *value = spec->tied[d];
+    if (!spec->dims[d])
+        return true;
+    struct site at = dim_site(site, spec, axes, d);
+    if (d == spec->op->stored->offset_dim)
+        return refuse(&at, "follows from \"weights\"");
+    return given == *value || refuse(&at, "%" PRId64 ", but \"%s\" of %s has %" PRId64, given,
+                                     spec->weights.tensor, spec->weights.file, *value);
+}
+
 static bool read_dims(const struct site *site, const struct case_spec *spec,
                       const struct axes *axes, int64_t *shape)
 {
     for (size_t d = 0; d < spec->op->n_dims; d++) {
         shape[d] = ASSAY_UNSET;
-        if (!spec->dims[d])
-            continue;
-        const json_t *value = value_at(spec->dims[d], dim_index(spec, axes, d));
-        struct site at = dim_site(site, spec, axes, d);
-        if (!read_integer(&at, value, &shape[d]))
+        if (spec->dims[d]) {
+            const json_t *value = value_at(spec->dims[d], dim_index(spec, axes, d));
+            struct site at = dim_site(site, spec, axes, d);
+            if (!read_integer(&at, value, &shape[d]))
+                return false;
+            if (shape[d] == ASSAY_UNSET) /* would silently become the default */
+                return refuse(&at, "%" PRId64 " is not a size", shape[d]);
+        }
+        if (spec->tied[d] != ASSAY_UNSET && !tie_dim(site, spec, axes, d, &shape[d]))
             return false;
-        if (shape[d] == ASSAY_UNSET) /* would silently become the default */
-            return refuse(&at, "%" PRId64 " is not a size", shape[d]);
     }
     if (spec->op->defaults)
         spec->op->defaults(shape);
@@ -105,7 +122,7 @@ static bool refuse_dim(const struct site *site, const struct case_spec *spec,
     while (strcmp(spec->op->dims[d].name, name) != 0)
         d++;
     const struct assay_dim *dim = &spec->op->dims[d];
-    struct site at = dim_site(site, spec, axes, d);
+    struct site at = spec->dims[d] ? dim_site(site, spec, axes, d) : site_key(site, "weights");
     if (shape[d] < dim->min || shape[d] > dim->max)
         return refuse(&at, "%" PRId64 " %s (%" PRId64 ")", shape[d], rule,
                       shape[d] < dim->min ? dim->min : dim->max);
@@ -132,20 +149,34 @@ static bool check_shape(const struct site *site, const struct case_spec *spec,
     return false;
 }
 
+/* Routing and fill, which weights of a file may take part in or forbid. */
+static bool read_fills(const struct site *site, const struct case_spec *spec,
+                       const struct axes *axes, struct assay_case *item)
+{
+    const size_t *index = &axes->index[spec->op->n_dims];
+    struct site fill = axis_site(site, spec->fill, "fill", index[FILL]);
+    struct site routing = axis_site(site, spec->routing, "routing", index[ROUTING]);
+    const char *router = NULL;
+    if (spec->routing &&
+        !read_routing(&routing, value_at(spec->routing, index[ROUTING]), &item->fill, &router))
+        return false;
+    if (router && !read_router(&routing, &spec->gguf, router, item))
+        return false;
+    if (!read_fill(&fill, value_at(spec->fill, index[FILL]), &item->fill.kind))
+        return false;
+    return !item->weights || item->fill.kind != ASSAY_FILL_EXACT ||
+           refuse(&fill, "\"exact\" needs exact weights, not those of a file");
+}
+
 /* What depends on the indices of the axes. */
 static bool read_axes(const struct site *site, const struct case_spec *spec,
                       const struct axes *axes, struct assay_case *item)
 {
     const size_t *index = &axes->index[spec->op->n_dims];
-    struct site fill = axis_site(site, spec->fill, "fill", index[FILL]);
-    struct site routing = axis_site(site, spec->routing, "routing", index[ROUTING]);
     struct site threads = axis_site(site, spec->threads, "threads", index[THREADS]);
     int64_t n_threads = 0;
     bool good = read_dims(site, spec, axes, item->shape) &&
-                check_shape(site, spec, axes, item->shape) &&
-                (!spec->routing ||
-                 read_routing(&routing, value_at(spec->routing, index[ROUTING]), &item->fill)) &&
-                read_fill(&fill, value_at(spec->fill, index[FILL]), &item->fill.kind) &&
+                check_shape(site, spec, axes, item->shape) && read_fills(site, spec, axes, item) &&
                 (!spec->threads || read_limited(&threads, value_at(spec->threads, index[THREADS]),
                                                 1, CASE_THREADS_MAX, &n_threads));
     item->threads = (int)n_threads;
@@ -178,6 +209,16 @@ static bool copy_strings(const struct site *site, const struct case_spec *spec,
     return (copied && copy_tags(spec->tags, item)) || out_of_memory(site);
 }
 
+static bool copy_weights(const struct site *site, const struct case_spec *spec,
+                         struct assay_case *item)
+{
+    item->weights = malloc(sizeof(*item->weights));
+    if (!item->weights)
+        return out_of_memory(site);
+    *item->weights = spec->weights;
+    return true;
+}
+
 bool case_spec_expand(const struct site *site, const struct case_spec *spec, size_t room,
                       struct cases *cases)
 {
@@ -193,6 +234,8 @@ bool case_spec_expand(const struct site *site, const struct case_spec *spec, siz
     for (; product > 0; product--) {
         struct assay_case *item = &items[cases->count++];
         *item = (struct assay_case){.op = spec->op, .seed = spec->seed};
+        if (spec->weights.file[0] && !copy_weights(site, spec, item))
+            return false;
         if (!read_axes(site, spec, &axes, item) || !copy_strings(site, spec, item))
             return false;
         axes_advance(&axes);

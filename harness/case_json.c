@@ -29,12 +29,7 @@ bool refuse(const struct site *site, const char *format, ...)
     va_start(args, format);
     vsnprintf(rule, sizeof(rule), format, args);
     va_end(args);
-    fail(site->error, "%s: %s%s%s", site->file, site->path, *site->path ? ": " : "", rule);
-    for (char *c = site->error->text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
-    }
-    return false;
+    return fail(site->error, "%s: %s%s%s", site->file, site->path, *site->path ? ": " : "", rule);
 }
 
 bool refuse_type(const struct site *site, const char *wanted, const json_t *got)
@@ -152,8 +147,23 @@ static bool read_zipf(const struct site *site, const json_t *object, struct assa
     return true;
 }
 
-bool read_routing(const struct site *site, const json_t *value, struct assay_fill *fill)
+static bool read_router_name(const struct site *site, const json_t *object, struct assay_fill *fill,
+                             const char **router)
 {
+    struct site at = site_key(site, "router");
+    const json_t *name = json_object_get(object, "router");
+    fill->routing = ASSAY_ROUTE_ROUTER;
+    *router = json_string_value(name);
+    return *router ? check_object(site, object, "key", &assay_routing_names[ASSAY_ROUTE_ROUTER], 1)
+                   : refuse_type(&at, "a string", name);
+}
+
+bool read_routing(const struct site *site, const json_t *value, struct assay_fill *fill,
+                  const char **router)
+{
+    *router = NULL;
+    if (json_object_get(value, "router"))
+        return read_router_name(site, value, fill, router);
     if (json_is_object(value))
         return read_zipf(site, value, fill);
     if (!json_is_string(value))
@@ -161,6 +171,9 @@ bool read_routing(const struct site *site, const json_t *value, struct assay_fil
     const char *name = json_string_value(value);
     if (strcmp(name, "zipf") == 0)
         return refuse(site, "\"zipf\" needs its exponent, as in {\"zipf\": 1.1}");
+    if (strcmp(name, "router") == 0)
+        return refuse(site, "\"router\" needs its tensor, as in {\"router\": "
+                            "\"blk.0.ffn_gate_inp.weight\"}");
     for (int routing = 0; routing < ASSAY_ROUTE_COUNT; routing++) {
         if (strcmp(name, assay_routing_names[routing]) == 0) {
             fill->routing = (enum assay_routing)routing;

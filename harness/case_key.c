@@ -9,13 +9,16 @@
 
 /* Required dimensions, then optional ones unless they have the value that they would get when none
  * is given. */
-static void print_shape(FILE *out, const struct assay_op *op, const int64_t *shape)
+static void print_shape(FILE *out, const struct assay_op *op, const int64_t *shape,
+                        const struct case_weights *weights)
 {
     int64_t plain[ASSAY_MAX_DIMS];
     for (size_t d = 0; d < op->n_dims; d++)
         plain[d] = op->dims[d].optional ? ASSAY_UNSET : shape[d];
     if (op->defaults)
         op->defaults(plain);
+    if (weights) /* the tensor's name says it */
+        plain[op->stored->offset_dim] = shape[op->stored->offset_dim];
     const char *separator = "";
     for (int optional = 0; optional <= 1; optional++) {
         for (size_t d = 0; d < op->n_dims; d++) {
@@ -45,15 +48,24 @@ static void print_shortest(FILE *out, double value)
 static void print_key(FILE *out, const struct assay_case *item)
 {
     fprintf(out, "%s ", item->op->name);
-    print_shape(out, item->op, item->shape);
+    print_shape(out, item->op, item->shape, item->weights);
     if (item->op->routed) {
         fprintf(out, " routing=%s", assay_routing_names[item->fill.routing]);
         if (item->fill.routing == ASSAY_ROUTE_ZIPF) {
             fputc(':', out);
             print_shortest(out, item->fill.zipf);
+        } else if (item->fill.routing == ASSAY_ROUTE_ROUTER) {
+            fputc(':', out);
+            print_escaped(out, item->weights->router);
         }
     }
     fprintf(out, " fill=%s", assay_fill_names[item->fill.kind]);
+    if (item->weights) {
+        fputs(" weights=", out);
+        print_escaped(out, item->weights->file);
+        fputc(':', out);
+        print_escaped(out, item->weights->tensor);
+    }
     if (item->threads)
         fprintf(out, " threads=%d", item->threads);
     fprintf(out, " seed=%" PRIu64, item->seed);
@@ -77,7 +89,7 @@ char *case_shape_text(const struct assay_op *op, const int64_t *shape)
     FILE *stream = open_memstream(&text, &size);
     if (!stream)
         return NULL;
-    print_shape(stream, op, shape);
+    print_shape(stream, op, shape, NULL);
     return finish(stream, &text);
 }
 
@@ -118,11 +130,27 @@ static json_t *json_value(const char *text)
     return json_string(text);
 }
 
-static json_t *json_routing(const char *text)
+static json_t *json_routing(char *text)
 {
     if (strncmp(text, "zipf:", 5) == 0)
         return json_pack("{s:o}", "zipf", json_value(text + 5));
-    return json_string(text);
+    if (strncmp(text, "router:", 7) != 0)
+        return json_string(text);
+    unescape(text + 7);
+    return json_pack("{s:o}", "router", json_string_nocheck(text + 7));
+}
+
+/* "FILE:TENSOR"; a string that the validator refuses if it is not of that form. */
+static json_t *json_weights(char *text)
+{
+    char *colon = strchr(text, ':');
+    if (!colon)
+        return json_string(text);
+    *colon = '\0';
+    unescape(text);
+    unescape(colon + 1);
+    return json_pack("{s:o, s:o}", "gguf", json_string_nocheck(text), "tensor",
+                     json_string_nocheck(colon + 1));
 }
 
 /* Puts the token "name=value" where a case file has it. */
@@ -137,14 +165,17 @@ static bool add_token(const struct site *site, const struct assay_op *op, char *
     for (size_t d = 0; d < op->n_dims; d++)
         is_dim = is_dim || strcmp(token, op->dims[d].name) == 0;
     bool routing = strcmp(token, "routing") == 0, fill = strcmp(token, "fill") == 0;
-    if (!is_dim && !routing && !fill && strcmp(token, "threads") != 0 && strcmp(token, "seed") != 0)
+    bool weights = strcmp(token, "weights") == 0;
+    if (!is_dim && !routing && !fill && !weights && strcmp(token, "threads") != 0 &&
+        strcmp(token, "seed") != 0)
         return refuse(site, "unknown token \"%.80s=%.80s\"", token, equals + 1);
     json_t *target = is_dim ? json_object_get(object, "shape") : object;
     if (json_object_get(target, token))
         return refuse(site, "%s is there twice", token);
-    json_t *value = routing ? json_routing(equals + 1)
-                    : fill  ? json_string(equals + 1)
-                            : json_value(equals + 1);
+    json_t *value = routing   ? json_routing(equals + 1)
+                    : weights ? json_weights(equals + 1)
+                    : fill    ? json_string(equals + 1)
+                              : json_value(equals + 1);
     return json_object_set_new(target, token, value) == 0 || out_of_memory(site);
 }
 
@@ -170,6 +201,8 @@ static json_t *json_of_key(const struct site *site, char *text)
             return NULL;
         }
     }
+    if (json_object_size(json_object_get(object, "shape")) == 0) /* weights may say all of it */
+        json_object_del(object, "shape");
     return object;
 }
 
@@ -177,7 +210,7 @@ bool cases_from_key(const char *key, struct cases *cases, struct error *error)
 {
     struct site site = {.file = "key", .error = error};
     struct cases added = {0};
-    struct case_spec spec;
+    struct case_spec spec = {0};
     for (const char *c = key; *c; c++) {
         if (!isspace((unsigned char)*c) && ((unsigned char)*c < ' ' || (unsigned char)*c > '~'))
             return refuse(&site, "has a character that is not printable ASCII");
@@ -189,6 +222,7 @@ bool cases_from_key(const char *key, struct cases *cases, struct error *error)
     size_t room = CASES_MAX - cases->count;
     bool made = object && case_spec_parse(&site, object, &spec) &&
                 case_spec_expand(&site, &spec, room, &added);
+    case_spec_free(&spec);
     free(text);
     json_decref(object);
     if (made)

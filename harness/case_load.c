@@ -87,6 +87,7 @@ static bool add_cases(const struct site *site, const json_t *array, const char *
                claim_name(&at, spec.name, i, names);
         spec.source = source;
         good = good && case_spec_expand(&at, &spec, room, added);
+        case_spec_free(&spec);
     }
     json_decref(names);
     return good;

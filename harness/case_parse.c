@@ -108,7 +108,7 @@ static bool parse_shape(const struct site *site, const json_t *object, struct ca
     struct site at = site_key(site, "shape");
     for (size_t d = 0; d < spec->op->n_dims; d++) {
         const struct assay_dim *dim = &spec->op->dims[d];
-        if (!spec->dims[d] && !dim->optional)
+        if (!spec->dims[d] && !dim->optional && spec->tied[d] == ASSAY_UNSET)
             return refuse(&at, "dimension \"%s\" is missing", dim->name);
     }
     return true;
@@ -149,11 +149,17 @@ static bool parse_seed(const struct site *site, const json_t *object, struct cas
 
 bool case_spec_parse(const struct site *site, const json_t *object, struct case_spec *spec)
 {
-    static const char *const keys[] = {"name",    "op",   "tags",    "shape", "zip",
-                                       "routing", "fill", "threads", "seed"};
+    static const char *const keys[] = {"name", "op",      "tags", "weights", "shape",
+                                       "zip",  "routing", "fill", "threads", "seed"};
     *spec = (struct case_spec){0};
     return check_object(site, object, "key", keys, sizeof(keys) / sizeof(*keys)) &&
            parse_name(site, object, spec) && parse_op(site, object, spec) &&
-           parse_tags(site, object, spec) && parse_shape(site, object, spec) &&
-           parse_axes(site, object, spec) && parse_seed(site, object, spec);
+           parse_tags(site, object, spec) && parse_weights(site, object, spec) &&
+           parse_shape(site, object, spec) && parse_axes(site, object, spec) &&
+           parse_seed(site, object, spec);
+}
+
+void case_spec_free(struct case_spec *spec)
+{
+    gguf_close(&spec->gguf);
 }

@@ -7,6 +7,7 @@
 #define ASSAY_HARNESS_CASE_PARSE_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "harness/case.h"
 
@@ -24,7 +25,7 @@ struct site {
 struct site site_key(const struct site *parent, const char *key);
 struct site site_item(const struct site *parent, size_t index);
 
-/* Writes the message on one line, whatever the file's strings hold, and returns false. */
+/* Writes the message and returns false. */
 bool refuse(const struct site *site, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "must be `wanted`, not a string": the type of `got` is wrong. */
 bool refuse_type(const struct site *site, const char *wanted, const json_t *got);
@@ -43,11 +44,12 @@ bool read_integer(const struct site *site, const json_t *value, int64_t *out);
 bool read_limited(const struct site *site, const json_t *value, int64_t min, int64_t max,
                   int64_t *out);
 bool read_fill(const struct site *site, const json_t *value, enum assay_fill_kind *out);
-/* Sets fill->routing and fill->zipf. */
-bool read_routing(const struct site *site, const json_t *value, struct assay_fill *fill);
+/* Sets fill->routing and fill->zipf; `router` gets the name of a router's tensor, or NULL. */
+bool read_routing(const struct site *site, const json_t *value, struct assay_fill *fill,
+                  const char **router);
 
-/* A case object whose keys, op, name, tags and dimension names are right. Values of axes are
- * checked when they are read. All pointers point into the JSON. */
+/* A case object whose keys, op, name, tags, weights and dimension names are right. Values of axes
+ * are checked when they are read. All pointers point into the JSON. */
 struct case_spec {
     const char *name;
     const char *source; /* NULL: none */
@@ -57,9 +59,22 @@ struct case_spec {
     size_t zip_length;                             /* 1 without a zip */
     const json_t *tags, *routing, *fill, *threads; /* all but fill may be NULL */
     uint64_t seed;
+    struct gguf gguf;             /* open if the case has weights: gguf.file is set */
+    struct case_weights weights;  /* but for the router */
+    int64_t tied[ASSAY_MAX_DIMS]; /* dimensions as the weights have them, else ASSAY_UNSET */
 };
 
+/* On failure, too, case_spec_free is due. */
 bool case_spec_parse(const struct site *site, const json_t *object, struct case_spec *spec);
+void case_spec_free(struct case_spec *spec);
+
+/* Opens the file of the case object's "weights", if it has them, and ties the shape to them. */
+bool parse_weights(const struct site *site, const json_t *object, struct case_spec *spec);
+/* Where the matrix of that name is; item->weights must be set. */
+bool read_router(const struct site *site, const struct gguf *gguf, const char *name,
+                 struct assay_case *item);
+/* Undoes print_escaped, in place. */
+void unescape(char *text);
 
 /* Appends the cases that a spec stands for, as long as there are at most `room` in `cases`. After a
  * failure, those made so far are there; the caller drops them. */

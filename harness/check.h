@@ -48,6 +48,7 @@ struct expectation {
     const struct assay_case *item;
     struct tensors inputs[3]; /* filled and spoilt, in the placements of the first three attempts */
     bool has_copies;          /* false: the case is large, and only the first are there */
+    bool copies_weights;      /* small enough for more weights than one; a file's are not copied */
     bool has_small;           /* a call with about half the batch, and the same weights */
     int64_t small_shape[ASSAY_MAX_DIMS];
     struct tensors small_inputs;

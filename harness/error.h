@@ -9,7 +9,8 @@ struct error {
     char text[1024];
 };
 
-/* Writes the message, cut to fit, and returns false: `return fail(error, "%s: ...", file);` */
+/* Writes the message on one line, whatever its strings hold, cut to fit, and returns false: `return
+ * fail(error, "%s: ...", file);` */
 bool fail(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

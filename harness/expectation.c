@@ -122,19 +122,28 @@ static bool ask_oracle(struct expectation *x, unsigned needs, int64_t budget, st
     return true;
 }
 
+/* The inputs for attempts after the first; weights of a file serve all of them. */
 static bool copy_inputs(struct expectation *x, struct error *error)
 {
     const struct assay_op *op = x->item->op;
-    if (shape_bytes(op, x->item->shape) > MAX_COPIED_BYTES)
+    int64_t bytes = shape_bytes(op, x->item->shape);
+    int64_t stored = x->item->weights ? x->item->weights->offset + x->item->weights->bytes : 0;
+    x->copies_weights = bytes <= MAX_COPIED_BYTES;
+    if (bytes - stored > MAX_COPIED_BYTES)
         return true;
     for (int copy = AGAIN; copy <= FLUSHING; copy++) {
         enum placement placement = copy == AGAIN ? AT_START : MISALIGNED;
-        if (!tensors_make(&x->inputs[copy], op, x->item->shape, INPUTS, placement, PRIVATE, error))
+        struct tensors *inputs = &x->inputs[copy];
+        if (!inputs_make(inputs, x->item, placement, error))
             return false;
         for (size_t i = 0; i < op->n_tensors; i++) {
-            if (x->inputs[PLAIN].buffers[i].data)
-                memcpy(x->inputs[copy].buffers[i].data, x->inputs[PLAIN].buffers[i].data,
-                       x->inputs[PLAIN].buffers[i].bytes);
+            if (is_stored(x->item, i)) {
+                guarded_free(&inputs->buffers[i]);
+                inputs->pointers[i] = x->inputs[PLAIN].pointers[i];
+            } else if (inputs->buffers[i].data) {
+                memcpy(inputs->buffers[i].data, x->inputs[PLAIN].buffers[i].data,
+                       inputs->buffers[i].bytes);
+            }
         }
     }
     x->has_copies = true;
@@ -150,7 +159,9 @@ static bool make_small(struct expectation *x, struct error *error)
     if (op->batch_dim == 0 || *batch < 2 || !x->has_copies)
         return true;
     *batch = (*batch + 1) / 2;
-    if (!tensors_make(&x->small_inputs, op, x->small_shape, INPUTS, AT_END, PRIVATE, error))
+    struct assay_case small = *x->item;
+    memcpy(small.shape, x->small_shape, sizeof(small.shape));
+    if (!inputs_make(&x->small_inputs, &small, AT_END, error))
         return false;
     for (size_t i = 0; i < op->n_tensors; i++) {
         if (op->tensors[i].role != ASSAY_WEIGHTS)
@@ -158,8 +169,6 @@ static bool make_small(struct expectation *x, struct error *error)
         guarded_free(&x->small_inputs.buffers[i]);
         x->small_inputs.pointers[i] = NULL;
     }
-    struct assay_case small = *x->item;
-    memcpy(small.shape, x->small_shape, sizeof(small.shape));
     if (!case_fill(&small, x->small_inputs.pointers, 1, error))
         return false;
     for (size_t i = 0; i < op->n_tensors; i++) {
@@ -189,7 +198,7 @@ bool expectation_make(struct expectation *x, const struct assay_case *item, unsi
 {
     *x = (struct expectation){.item = item};
     const struct assay_op *op = item->op;
-    bool made = tensors_make(&x->inputs[PLAIN], op, item->shape, INPUTS, AT_END, PRIVATE, error) &&
+    bool made = inputs_make(&x->inputs[PLAIN], item, AT_END, error) &&
                 case_fill(item, x->inputs[PLAIN].pointers, 0, error);
     if (made && op->spoil)
         op->spoil(item->shape, x->inputs[PLAIN].pointers);

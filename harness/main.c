@@ -25,9 +25,21 @@ enum exit_status { EXIT_PASSED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* What the oracle may spend on a case: under a second. */
 #define MAX_ORACLE    ((int64_t)1 << 28)
 
+static bool load_layer(const struct options *options, struct cases *cases, struct error *error)
+{
+    struct gguf gguf;
+    if (!gguf_open(&gguf, options->gguf, error))
+        return false;
+    bool loaded = layer_cases(&gguf, &options->layer, cases, terminal_skipped, error);
+    gguf_close(&gguf);
+    return loaded;
+}
+
 static bool load_cases(const struct options *options, struct cases *cases, struct error *error)
 {
-    if (options->n_arguments == 0)
+    if (options->gguf && !load_layer(options, cases, error))
+        return false;
+    if (options->n_arguments == 0 && !options->gguf)
         return fail(error, options->command == COMMAND_REPLAY ? "no case key given"
                                                               : "no case file or directory given");
     for (size_t i = 0; i < options->n_arguments; i++) {
@@ -74,6 +86,7 @@ static int list(const struct options *options, struct error *error)
 {
     struct kernels kernels = {0};
     struct cases cases = {0};
+    struct gguf gguf = {0};
     bool ok = true;
     if (options->json) {
         ok = fail(error, "list: --json is for check and bench");
@@ -83,7 +96,11 @@ static int list(const struct options *options, struct error *error)
         json_decref(schema);
         if (!ok)
             fail(error, "cannot write the schema");
-    } else if (options->n_arguments > 0) {
+    } else if (options->gguf && options->layer.index < 0) {
+        ok = gguf_open(&gguf, options->gguf, error);
+        if (ok)
+            terminal_gguf(&gguf);
+    } else if (options->n_arguments > 0 || options->gguf) {
         ok = load_cases(options, &cases, error) &&
              (cases.count > 0 || fail(error, "no case is selected"));
         terminal_cases(&cases);
@@ -93,6 +110,7 @@ static int list(const struct options *options, struct error *error)
         if (ok)
             terminal_kernels(&kernels);
     }
+    gguf_close(&gguf);
     cases_free(&cases);
     kernels_free(&kernels);
     return ok ? EXIT_PASSED : EXIT_USAGE;

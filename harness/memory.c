@@ -2,13 +2,18 @@
 #include "harness/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness/random.h"
 
 #define CANARY 0xc5
+
+/* More bytes than this before a mapped tensor are not backed by memory. */
+#define MAX_PREFIX_BYTES ((size_t)64 << 20)
 
 static size_t page_bytes(void)
 {
@@ -46,6 +51,50 @@ bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *e
     return guarded_make(buffer, bytes, ASSAY_BUFFER_ALIGN, AT_END, SHARED, error);
 }
 
+/* Opens a regular file that has at least so many bytes; -1 after a message. */
+static int open_stored(const char *file, size_t bytes, struct error *error)
+{
+    struct stat status;
+    int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) {
+        fail(error, "%s: cannot be read: %s", file, strerror(errno));
+        return -1;
+    }
+    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && (uint64_t)status.st_size >= bytes)
+        return fd;
+    fail(error, "%s: became shorter", file);
+    close(fd);
+    return -1;
+}
+
+bool guarded_map_file(struct guarded *buffer, const char *file, int64_t offset, int64_t bytes,
+                      struct error *error)
+{
+    *buffer = (struct guarded){0};
+    size_t page = page_bytes(), end = (size_t)(offset + bytes);
+    size_t first = (size_t)offset / page * page, inner = (end + page - 1) / page * page;
+    int fd = open_stored(file, end, error);
+    if (fd < 0)
+        return false;
+    int flags = MAP_PRIVATE | MAP_NORESERVE;
+    uint8_t *map = mmap(NULL, inner + 2 * page, PROT_NONE, flags | MAP_ANONYMOUS, -1, 0);
+    bool mapped = map != MAP_FAILED;
+    size_t hole = first > MAX_PREFIX_BYTES ? first : 0;
+    if (mapped && mprotect(map + page + hole, first - hole, PROT_READ | PROT_WRITE) == 0 &&
+        mmap(map + page + first, inner - first, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
+             (off_t)first) != MAP_FAILED) {
+        *buffer = (struct guarded){map, inner + 2 * page, map + page, end, hole};
+        poison_fill(buffer->data + hole, (size_t)offset - hole, POISON_A);
+        memset(buffer->data + end, CANARY, inner - end);
+    } else {
+        fail(error, "%s: cannot be mapped: %s", file, strerror(errno));
+        if (mapped)
+            munmap(map, inner + 2 * page);
+    }
+    close(fd);
+    return buffer->map;
+}
+
 void guarded_free(struct guarded *buffer)
 {
     if (buffer->map)
@@ -56,7 +105,8 @@ void guarded_free(struct guarded *buffer)
 static void protect(const struct guarded *buffer, int access)
 {
     if (buffer->map)
-        mprotect(buffer->map + page_bytes(), buffer->map_bytes - 2 * page_bytes(), access);
+        mprotect(buffer->map + page_bytes() + buffer->hole,
+                 buffer->map_bytes - 2 * page_bytes() - buffer->hole, access);
 }
 
 void guarded_read_only(const struct guarded *buffer)
@@ -132,20 +182,53 @@ bool is_output(const struct assay_tensor *tensor)
     return tensor->role == ASSAY_OUT_BITS || tensor->role == ASSAY_OUT_REAL;
 }
 
+static bool make_tensor(struct tensors *tensors, size_t index, const void *shape,
+                        enum placement placement, enum sharing sharing, struct error *error)
+{
+    const struct assay_tensor *tensor = &tensors->op->tensors[index];
+    int64_t bytes = assay_mul(tensor->count(shape), (int64_t)assay_dtype_bytes(tensor->dtype));
+    return guarded_make(&tensors->buffers[index], bytes, tensor->align, placement, sharing, error);
+}
+
 bool tensors_make(struct tensors *tensors, const struct assay_op *op, const void *shape, int wanted,
                   enum placement placement, enum sharing sharing, struct error *error)
 {
     *tensors = (struct tensors){.op = op};
     for (size_t i = 0; i < op->n_tensors; i++) {
-        const struct assay_tensor *tensor = &op->tensors[i];
-        if (!(wanted & (is_output(tensor) ? OUTPUTS : INPUTS)))
+        if (!(wanted & (is_output(&op->tensors[i]) ? OUTPUTS : INPUTS)))
             continue;
-        int64_t bytes = assay_mul(tensor->count(shape), (int64_t)assay_dtype_bytes(tensor->dtype));
-        if (!guarded_make(&tensors->buffers[i], bytes, tensor->align, placement, sharing, error)) {
+        if (!make_tensor(tensors, i, shape, placement, sharing, error)) {
             tensors_free(tensors);
             return false;
         }
         tensors->pointers[i] = tensors->buffers[i].data;
+    }
+    return true;
+}
+
+bool is_stored(const struct assay_case *item, size_t tensor)
+{
+    return item->weights && item->op->stored->tensor == tensor;
+}
+
+bool inputs_make(struct tensors *tensors, const struct assay_case *item, enum placement placement,
+                 struct error *error)
+{
+    const struct case_weights *weights = item->weights;
+    *tensors = (struct tensors){.op = item->op};
+    for (size_t i = 0; i < item->op->n_tensors; i++) {
+        if (is_output(&item->op->tensors[i]))
+            continue;
+        struct guarded *buffer = &tensors->buffers[i];
+        bool made =
+            is_stored(item, i)
+                ? guarded_map_file(buffer, weights->file, weights->offset, weights->bytes, error)
+                : make_tensor(tensors, i, item->shape, placement, PRIVATE, error);
+        if (!made) {
+            tensors_free(tensors);
+            return false;
+        }
+        tensors->pointers[i] = buffer->data;
     }
     return true;
 }
@@ -166,10 +249,23 @@ bool case_fill(const struct assay_case *item, void *const *pointers, uint64_t va
                struct error *error)
 {
     struct random random;
-    if (!random_open(&random, case_hash(item) + variant))
-        return fail(error, "out of memory");
-    bool filled = item->op->fill(item->shape, &item->fill, pointers, &random.source);
-    random_close(&random);
+    struct guarded router = {0};
+    struct assay_fill how = item->fill;
+    void *own[ASSAY_MAX_TENSORS];
+    for (size_t i = 0; i < item->op->n_tensors; i++)
+        own[i] = is_stored(item, i) ? NULL : pointers[i];
+    if (how.routing == ASSAY_ROUTE_ROUTER) {
+        const struct case_weights *weights = item->weights;
+        if (!guarded_map_file(&router, weights->file, weights->router_offset, weights->router_bytes,
+                              error))
+            return false;
+        how.router = (const float *)(router.data + weights->router_offset);
+    }
+    bool opened = random_open(&random, case_hash(item) + variant);
+    bool filled = opened && item->op->fill(item->shape, &how, own, &random.source);
+    if (opened)
+        random_close(&random);
+    guarded_free(&router);
     if (filled && item->isolated > 0)
         item->op->isolate(item->shape, pointers, item->isolated - 1);
     return filled || fail(error, "%s: out of memory", item->key);

@@ -22,6 +22,7 @@ struct guarded {
     size_t map_bytes;
     uint8_t *data; /* NULL if bytes is 0 */
     size_t bytes;
+    size_t hole; /* bytes at the start of data that cannot be touched */
 };
 
 bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum placement placement,
@@ -29,6 +30,11 @@ bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum plac
 /* SHARED, starting at a multiple of ASSAY_BUFFER_ALIGN and ending as close to an unmapped page as
  * that allows. */
 bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *error);
+/* A file as if it were mapped from its start on, but only `bytes` bytes from `offset` on are there:
+ * the file's own pages, of which what is written is a private copy. The bytes before are poison, or
+ * unmapped if they are many; after them comes an unmapped page. */
+bool guarded_map_file(struct guarded *buffer, const char *file, int64_t offset, int64_t bytes,
+                      struct error *error);
 void guarded_free(struct guarded *buffer);
 void guarded_read_only(const struct guarded *buffer);
 void guarded_writable(const struct guarded *buffer);
@@ -53,6 +59,9 @@ enum wanted { INPUTS = 1, OUTPUTS = 2 };
 
 bool tensors_make(struct tensors *tensors, const struct assay_op *op, const void *shape, int wanted,
                   enum placement placement, enum sharing sharing, struct error *error);
+/* All inputs of a case, with weights that are in a file mapped. PRIVATE. */
+bool inputs_make(struct tensors *tensors, const struct assay_case *item, enum placement placement,
+                 struct error *error);
 void tensors_free(struct tensors *tensors);
 
 /* Fills those that were made. */
@@ -65,7 +74,10 @@ void pointers_after_prepare(const struct assay_op *op, void **pointers);
 
 bool is_output(const struct assay_tensor *tensor);
 
-/* Fills the inputs that have a pointer; `variant` 0 is the case's own data. */
+/* Whether the case takes this tensor from a file. */
+bool is_stored(const struct assay_case *item, size_t tensor);
+
+/* Fills the inputs that have a pointer and are not in a file; `variant` 0 is the case's own data. */
 bool case_fill(const struct assay_case *item, void *const *pointers, uint64_t variant,
                struct error *error);
 

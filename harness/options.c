@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,9 @@ enum {
     KEY_TIME,
     KEY_KERNELS,
     KEY_SHRINK,
+    KEY_GGUF,
+    KEY_LAYER,
+    KEY_TOKENS,
     KEY_NO_FORK
 };
 
@@ -35,6 +39,10 @@ static const char doc[] =
     "check   judge every selected kernel on every selected case\n"
     "bench   check, then time what passed\n"
     "replay  check the one case that a KEY names, e.g. from a failure's replay line\n"
+    "\n"
+    "With --gguf FILE --layer N, the cases are those that a layer of a model makes; list --gguf "
+    "FILE "
+    "shows the model's tensors, and which ops can use them.\n"
     "\v"
     "PATH is a case file, or a directory that is searched for them. Exit status: 0 all passed, "
     "1 a kernel failed, 2 wrong usage, bad input or nothing selected.";
@@ -60,6 +68,9 @@ static const struct argp_option described[] = {
     {"color", KEY_COLOR, "WHEN", 0, "auto, always or never", 0},
     {"shrink", KEY_SHRINK, "SECONDS", 0,
      "look so long for a smaller failing shape, once per kernel; 0: not at all (2)", 0},
+    {"gguf", KEY_GGUF, "FILE", 0, "a model file; check and bench need --layer too", 0},
+    {"layer", KEY_LAYER, "N", 0, "of the --gguf FILE, from 0 on", 0},
+    {"tokens", KEY_TOKENS, "N,N,...", 0, "numbers of tokens to make a layer's cases for (1,33)", 0},
     {"no-fork", KEY_NO_FORK, NULL, 0, "run kernels in this process, for a debugger", 0},
     {"schema", KEY_SCHEMA, NULL, 0, "list: print the JSON Schema of case files", 0},
     {"verbose", 'v', NULL, 0, "a line for every result", 0},
@@ -175,6 +186,24 @@ static bool parse_color(const char *text, enum color *color, struct error *error
     return fail(error, "--color: \"%s\" is not auto, always or never", text);
 }
 
+/* "1,33" */
+static bool parse_tokens(const char *text, struct model_layer *layer, struct error *error)
+{
+    char number[24];
+    layer->n_tokens = 0;
+    do {
+        size_t length = strcspn(text, ",");
+        snprintf(number, sizeof(number), "%.*s", (int)(length < 24 ? length : 24), text);
+        if (layer->n_tokens == LAYER_TOKENS_MAX)
+            return fail(error, "--tokens: more than %d numbers", LAYER_TOKENS_MAX);
+        if (!parse_integer("--tokens", number, 1, INT32_MAX, &layer->tokens[layer->n_tokens++],
+                           error))
+            return false;
+        text += length;
+    } while (*text++);
+    return true;
+}
+
 static bool set_option(int key, const char *text, struct options *options, struct error *error)
 {
     int64_t value;
@@ -187,6 +216,10 @@ static bool set_option(int key, const char *text, struct options *options, struc
     case KEY_JSON: options->json = text; return true;
     case KEY_SCHEMA: options->schema = true; return true;
     case KEY_NO_FORK: options->no_fork = true; return true;
+    case KEY_GGUF: options->gguf = text; return true;
+    case KEY_LAYER:
+        return parse_integer("--layer", text, 0, INT32_MAX, &options->layer.index, error);
+    case KEY_TOKENS: return parse_tokens(text, &options->layer, error);
     case KEY_SHRINK: return parse_seconds("--shrink", text, 0, &options->shrink_seconds, error);
     case KEY_SHARD: return parse_shard(text, options, error);
     case KEY_MEMORY: return parse_memory(text, &options->memory_bytes, error);
@@ -247,6 +280,7 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
         .shrink_seconds = 2,
         .memory_bytes = (int64_t)4 << 30,
         .features = cpu_detect(),
+        .layer = {.index = -1, .n_tokens = 2, .tokens = {1, 33}},
         .libraries = calloc((size_t)argc + 1, sizeof(char *)),
         .arguments = calloc((size_t)argc + 1, sizeof(char *)),
     };
@@ -263,6 +297,12 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
     if (!parse_command(options->arguments[0], &options->command))
         return fail(error, "unknown command \"%s\"; try list, check, bench, replay or --help",
                     options->arguments[0]);
+    if (options->layer.index >= 0 && !options->gguf)
+        return fail(error, "--layer needs --gguf FILE");
+    if (options->gguf && options->layer.index < 0 && options->command != COMMAND_LIST)
+        return fail(error, "--gguf needs --layer N");
+    if (options->gguf && options->command == COMMAND_REPLAY)
+        return fail(error, "--gguf is for list, check and bench; a key names its file");
     options->n_arguments--;
     memmove(options->arguments, options->arguments + 1,
             (options->n_arguments + 1) * sizeof(*options->arguments));

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "harness/error.h"
+#include "harness/layer.h"
 #include "harness/terminal.h"
 
 enum command { COMMAND_LIST, COMMAND_CHECK, COMMAND_BENCH, COMMAND_REPLAY };
@@ -27,7 +28,9 @@ struct options {
     double shrink_seconds;
     const char **libraries;
     size_t n_libraries;
-    char **arguments; /* files and directories, or the key of replay */
+    const char *gguf;         /* NULL: none */
+    struct model_layer layer; /* its index is -1 unless given */
+    char **arguments;         /* files and directories, or the key of replay */
     size_t n_arguments;
 };
 

@@ -44,7 +44,7 @@ bool run_validate(const struct run *run, struct error *error)
         bool has_bits = false;
         for (size_t i = 0; i < item->op->n_tensors; i++)
             has_bits = has_bits || item->op->tensors[i].role == ASSAY_OUT_BITS;
-        int64_t bytes = shape_bytes(item->op, item->shape);
+        int64_t bytes = case_bytes(item);
         if (bytes < 0 || bytes > run->check.memory_bytes)
             return fail(error,
                         "%s: its tensors take %lld MiB, over the memory budget of %lld MiB "

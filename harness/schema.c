@@ -2,6 +2,7 @@
 #include "harness/schema.h"
 
 #include "harness/case_parse.h"
+#include "harness/stored.h"
 
 /*
  * All of these return NULL if memory ran out, and take over the parts they are given, of which any
@@ -65,6 +66,11 @@ static json_t *dims_object(const struct assay_op *op, json_t *(*make)(const stru
                      "additionalProperties", 0, "minProperties", 1);
 }
 
+static json_t *has_weights(void)
+{
+    return json_pack("{s:[s]}", "required", "weights");
+}
+
 /* That the case's object at `key` has the dimension. */
 static json_t *has_dim(const char *key, const char *name)
 {
@@ -81,6 +87,11 @@ static json_t *dim_places(const struct assay_op *op)
         json_t *shape = has_dim("shape", dim->name), *zip = has_dim("zip", dim->name);
         json_t *rule = dim->optional ? json_pack("{s:{s:[o, o]}}", "not", "allOf", shape, zip)
                                      : json_pack("{s:[o, o]}", "oneOf", shape, zip);
+        if (op->stored && stored_ties(op->stored, d))
+            rule = dim->optional ? json_pack("{s:[o, {s:{s:[o, {s:[o, o]}]}}]}", "allOf", rule,
+                                             "not", "allOf", has_weights(), "anyOf",
+                                             has_dim("shape", dim->name), has_dim("zip", dim->name))
+                                 : json_pack("{s:[o, o]}", "anyOf", rule, has_weights());
         rules = append(rules, rule);
     }
     return rules;
@@ -93,6 +104,8 @@ static json_t *op_rules(const struct assay_op *op)
                                    dims_object(op, dim_in_zip));
     if (!op->routed)
         properties = with(properties, "routing", json_false());
+    if (!op->stored)
+        properties = with(properties, "weights", json_false());
     json_t *rules = json_pack("{s:o, s:o}", "properties", properties, "allOf", dim_places(op));
     return op->routed ? with(rules, "required", json_pack("[s]", "routing")) : rules;
 }
@@ -107,6 +120,22 @@ static json_t *op_choices(void)
                                             "op", "const", name, "required", "op", "then", rules));
     }
     return choices;
+}
+
+/* That the value at `key` neither is such an item nor has one in its array. */
+static json_t *without(const char *key, json_t *item)
+{
+    return json_pack("{s:{s:{s:{s:[O, {s:s, s:o}]}}}}", "properties", key, "not", "anyOf", item,
+                     "type", "array", "contains", item);
+}
+
+/* A file has no exact weights, and a router is in the weights' file. */
+static json_t *weights_rule(void)
+{
+    json_t *exact = json_pack("{s:s}", "const", assay_fill_names[ASSAY_FILL_EXACT]);
+    json_t *router = json_pack("{s:s, s:[s]}", "type", "object", "required", "router");
+    return json_pack("{s:o, s:o, s:o}", "if", has_weights(), "then", without("fill", exact), "else",
+                     without("routing", router));
 }
 
 static json_t *op_names(void)
@@ -129,13 +158,23 @@ static json_t *routing_value(void)
 {
     json_t *names = json_array();
     for (int i = 0; i < ASSAY_ROUTE_COUNT; i++) {
-        if (i != ASSAY_ROUTE_ZIPF)
+        if (i != ASSAY_ROUTE_ZIPF && i != ASSAY_ROUTE_ROUTER)
             names = append(names, json_string(assay_routing_names[i]));
     }
     json_t *zipf = json_pack("{s:s, s:{s:{s:s, s:i, s:i}}, s:[s], s:b}", "type", "object",
                              "properties", "zipf", "type", "number", "exclusiveMinimum", 0,
                              "maximum", 4, "required", "zipf", "additionalProperties", 0);
-    return json_pack("{s:[{s:o}, o]}", "anyOf", "enum", names, zipf);
+    json_t *router =
+        json_pack("{s:s, s:{s:{s:s}}, s:[s], s:b}", "type", "object", "properties", "router",
+                  "type", "string", "required", "router", "additionalProperties", 0);
+    return json_pack("{s:[{s:o}, o, o]}", "anyOf", "enum", names, zipf, router);
+}
+
+static json_t *weights_value(void)
+{
+    return json_pack("{s:s, s:{s:{s:s}, s:{s:s}}, s:[s, s], s:b}", "type", "object", "properties",
+                     "gguf", "type", "string", "tensor", "type", "string", "required", "gguf",
+                     "tensor", "additionalProperties", 0);
 }
 
 static json_t *integer_value(json_int_t min, json_int_t max)
@@ -157,6 +196,7 @@ static json_t *case_schema(void)
     properties = with(properties, "tags",
                       json_pack("{s:s, s:i, s:b, s:o}", "type", "array", "minItems", 1,
                                 "uniqueItems", 1, "items", word_value()));
+    properties = with(properties, "weights", weights_value());
     properties = with(properties, "shape", json_pack("{s:s}", "type", "object"));
     properties = with(properties, "zip", json_pack("{s:s}", "type", "object"));
     properties = with(properties, "routing", axis_of(routing_value()));
@@ -165,7 +205,7 @@ static json_t *case_schema(void)
     properties = with(properties, "seed", integer_value(0, CASE_SEED_MAX));
     return json_pack("{s:s, s:o, s:[s, s, s], s:b, s:o}", "type", "object", "properties",
                      properties, "required", "name", "op", "fill", "additionalProperties", 0,
-                     "allOf", op_choices());
+                     "allOf", append(op_choices(), weights_rule()));
 }
 
 json_t *schema_make(void)

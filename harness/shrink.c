@@ -123,8 +123,10 @@ static bool make_case(const struct search *search, const struct variant *variant
         return fail(search->error, "%s: cannot be taken to pieces", search->failing->key);
     }
     fputs(op->name, out);
-    for (size_t d = 0; d < op->n_dims; d++)
-        fprintf(out, " %s=%" PRId64, op->dims[d].name, variant->shape[d]);
+    for (size_t d = 0; d < op->n_dims; d++) {
+        if (!case_ties(search->failing, d))
+            fprintf(out, " %s=%" PRId64, op->dims[d].name, variant->shape[d]);
+    }
     fprintf(out, "%s%s%s", rerouted ? " routing=" : "",
             rerouted ? assay_routing_names[variant->routing] : "", rest);
     bool made = fclose(out) == 0;
@@ -134,6 +136,16 @@ static bool make_case(const struct search *search, const struct variant *variant
     return made;
 }
 
+/* Weights of a file stay as they are. */
+static bool keeps_weights(const struct search *search, const struct variant *variant)
+{
+    for (size_t d = 0; d < search->op->n_dims; d++) {
+        if (case_ties(search->failing, d) && variant->shape[d] != search->failing->shape[d])
+            return false;
+    }
+    return true;
+}
+
 /* Asks whether the variant fails, if it is legal, smaller and new; then it is the best. */
 static bool try(struct search *search, const struct variant *variant)
 {
@@ -141,7 +153,8 @@ static bool try(struct search *search, const struct variant *variant)
     bool fails = false;
     search->stopped = search->stopped || seconds_now() >= search->deadline;
     if (search->stopped || assay_illegal(search->op, variant->shape, NULL) ||
-        !smaller(search->op, variant, &search->best) || is_seen(search, variant))
+        !keeps_weights(search, variant) || !smaller(search->op, variant, &search->best) ||
+        is_seen(search, variant))
         return false;
     if (!make_case(search, variant, &made) ||
         !search->fails(&made.items[0], search->context, &fails, search->error) ||

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "harness/stored.h"
 #include "harness/text.h"
 
 static bool colored;
@@ -69,6 +70,46 @@ void terminal_cases(const struct cases *cases)
 {
     for (size_t i = 0; i < cases->count; i++)
         printf("%s\n", cases->items[i].key);
+}
+
+/* "q4_K [512, 256, 8]" */
+static void print_type(const struct gguf_tensor *tensor)
+{
+    size_t n = GGUF_DIMS;
+    while (n > 1 && tensor->ne[n - 1] == 1)
+        n--;
+    printf("%s [", tensor->type->name);
+    for (size_t i = 0; i < n; i++)
+        printf("%s%lld", i ? ", " : "", (long long)tensor->ne[i]);
+    printf("]");
+}
+
+void terminal_skipped(const struct gguf_tensor *tensor, const char *why)
+{
+    printf("%sskipped%s %s, ", YELLOW, PLAIN, tensor->name);
+    print_type(tensor);
+    printf(": %s\n", why);
+}
+
+void terminal_gguf(const struct gguf *gguf)
+{
+    printf("GGUF version %u, %zu keys, %zu tensors\n", gguf->version, gguf->n_keys,
+           gguf->n_tensors);
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
+        const struct gguf_tensor *tensor = &gguf->tensors[i];
+        int64_t shape[ASSAY_MAX_DIMS];
+        struct error why;
+        printf("%s, ", tensor->name);
+        print_type(tensor);
+        printf(", %.2f MiB:", (double)tensor->bytes / (1 << 20));
+        if (!stored_usable(tensor, &why))
+            printf(" %s%s%s", YELLOW, why.text, PLAIN);
+        for (size_t op = 0; op < assay_n_ops; op++) {
+            if (stored_shape(assay_ops[op], tensor, shape, &why))
+                printf(" %s%s%s", GREEN, assay_ops[op]->name, PLAIN);
+        }
+        printf("\n");
+    }
 }
 
 static void print_worst(const struct worst *worst)

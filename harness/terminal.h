@@ -16,6 +16,11 @@ void terminal_progress_end(void);
 void terminal_kernels(const struct kernels *kernels);
 void terminal_cases(const struct cases *cases);
 
+/* A model's tensors, and which ops can use them or why none can. */
+void terminal_gguf(const struct gguf *gguf);
+/* A tensor that no case of a layer uses. */
+void terminal_skipped(const struct gguf_tensor *tensor, const char *why);
+
 /* Every result that is not PASS or SKIPPED, with the line that replays it; all if `verbose`. */
 void terminal_results(const struct run *run, bool verbose);
 void terminal_check_table(const struct run *run);

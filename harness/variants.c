@@ -57,6 +57,21 @@ static bool make_some(struct tensors *tensors, const struct assay_case *item, bo
     return true;
 }
 
+/* The first weights; those of a file are mapped, as an engine has them. */
+static bool make_weights(struct tensors *tensors, const struct assay_case *item,
+                         struct error *error)
+{
+    const struct case_weights *weights = item->weights;
+    if (!weights)
+        return make_some(tensors, item, true, error);
+    size_t i = item->op->stored->tensor;
+    *tensors = (struct tensors){.op = item->op};
+    bool made = guarded_map_file(&tensors->buffers[i], weights->file, weights->offset,
+                                 weights->bytes, error);
+    tensors->pointers[i] = tensors->buffers[i].data;
+    return made;
+}
+
 static bool fill_variant(struct variants *v, int variant, struct error *error)
 {
     void *pointers[ASSAY_MAX_TENSORS];
@@ -80,12 +95,14 @@ bool variants_make(struct variants *v, const struct assay_case *item, int64_t ll
             weight_bytes += (double)op->tensors[i].count(item->shape) *
                             (double)assay_dtype_bytes(op->tensors[i].dtype);
     }
+    if (item->weights)
+        weight_bytes -= (double)item->weights->offset;
     v->has_weights = weight_bytes > 0;
     v->weights = calloc(MAX_VARIANTS, sizeof(*v->weights));
     v->others = calloc(MAX_VARIANTS, sizeof(*v->others));
     if (!v->weights || !v->others)
         return fail(error, "out of memory");
-    if (!make_some(&v->weights[0], item, true, error) ||
+    if (!make_weights(&v->weights[0], item, error) ||
         !make_some(&v->others[0], item, false, error) || !fill_variant(v, 0, error))
         return false;
     if (!v->has_weights)
@@ -101,9 +118,10 @@ bool variants_make(struct variants *v, const struct assay_case *item, int64_t ll
         if (!make_some(copy, item, true, error))
             return false;
         for (size_t i = 0; i < op->n_tensors; i++) {
+            size_t hole = v->weights[0].buffers[i].hole;
             if (copy->buffers[i].data)
-                memcpy(copy->buffers[i].data, v->weights[0].buffers[i].data,
-                       copy->buffers[i].bytes);
+                memcpy(copy->buffers[i].data + hole, v->weights[0].buffers[i].data + hole,
+                       copy->buffers[i].bytes - hole);
         }
     }
     for (; v->count < count; v->count++) {

@@ -51,6 +51,11 @@ void fill_prefix(uint8_t *bytes, int64_t count);
 bool fill_routing(const struct assay_fill *fill, int64_t experts, int64_t tokens, int64_t top_k,
                   int32_t *selected, struct assay_random *random);
 
+/* The top_k of the experts with the largest router * x, the first of equals first; NaN counts as
+ * -infinity. logits: experts, working memory. */
+void route_by_router(const struct assay_fill *fill, int64_t experts, int64_t top_k, const float *x,
+                     double *logits, int32_t *selected);
+
 /* Zeroes all of x [rows, k] but block `part` of 256 of each row; false if there is no such block. x
  * may be NULL. */
 bool isolate_activations(int64_t rows, int64_t k, float *x, int64_t part);

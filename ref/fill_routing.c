@@ -58,11 +58,49 @@ static int32_t invalid_id(int64_t experts, struct assay_random *random)
     }
 }
 
+void route_by_router(const struct assay_fill *fill, int64_t experts, int64_t top_k, const float *x,
+                     double *logits, int32_t *selected)
+{
+    for (int64_t e = 0; e < experts; e++) {
+        logits[e] = 0;
+        for (int64_t i = 0; i < fill->hidden; i++)
+            logits[e] += (double)fill->router[e * fill->hidden + i] * (double)x[i];
+        if (isnan(logits[e]))
+            logits[e] = -INFINITY;
+    }
+    for (int64_t slot = 0; slot < top_k; slot++) {
+        int64_t best = -1;
+        for (int64_t e = 0; e < experts; e++) {
+            if (!isnan(logits[e]) && (best < 0 || logits[e] > logits[best]))
+                best = e;
+        }
+        selected[slot] = (int32_t)best;
+        logits[best] = NAN;
+    }
+}
+
+static bool route_model(const struct assay_fill *fill, int64_t experts, int64_t tokens,
+                        int64_t top_k, int32_t *selected, struct assay_random *random)
+{
+    float *x = malloc((size_t)fill->hidden * sizeof(*x));
+    double *logits = malloc((size_t)experts * sizeof(*logits));
+    for (int64_t token = 0; x && logits && token < tokens; token++) {
+        fill_activations(ASSAY_FILL_MODEL, 1, fill->hidden, x, random);
+        route_by_router(fill, experts, top_k, x, logits, &selected[token * top_k]);
+    }
+    bool made = x && logits;
+    free(x);
+    free(logits);
+    return made;
+}
+
 bool fill_routing(const struct assay_fill *fill, int64_t experts, int64_t tokens, int64_t top_k,
                   int32_t *selected, struct assay_random *random)
 {
     int64_t pairs = tokens * top_k;
     enum assay_routing routing = fill->routing;
+    if (routing == ASSAY_ROUTE_ROUTER)
+        return route_model(fill, experts, tokens, top_k, selected, random);
     if (routing == ASSAY_ROUTE_TILE_EDGES) {
         route_tile_edges(experts, pairs, selected, random);
         return true;

@@ -52,6 +52,25 @@ struct assay_tensor {
     int64_t (*columns)(const void *shape);
 };
 
+enum { ASSAY_STORED_DIMS = 4 };
+
+/*
+ * How a tensor of a model file serves as an op's weights. The pointer is then that of the file's
+ * first byte, and the dimension `offset_dim` says how many bytes after it the tensor is.
+ */
+struct assay_stored {
+    size_t tensor;    /* an ASSAY_WEIGHTS tensor of the op, of type u8 */
+    const char *type; /* that the file must say: "q4_K" */
+    size_t offset_dim;
+    /* The dimensions of the shape that are those of the file's tensor, fastest first. Its others
+     * must be 1; where one stands several times it is their product. */
+    size_t n_dims;
+    size_t dims[ASSAY_STORED_DIMS];
+};
+
+/* The index of a member of an op's shape. */
+#define ASSAY_DIM(shape, member) (offsetof(shape, member) / sizeof(int64_t))
+
 enum assay_fill_kind { ASSAY_FILL_EXACT, ASSAY_FILL_MODEL, ASSAY_FILL_EDGE, ASSAY_FILL_COUNT };
 
 enum assay_routing {
@@ -62,6 +81,7 @@ enum assay_routing {
                              */
     ASSAY_ROUTE_DUPLICATES, /* an expert may stand in several slots of a token */
     ASSAY_ROUTE_INVALID,    /* uniform, with -1, E and other illegal ids among them */
+    ASSAY_ROUTE_ROUTER,     /* as a model's router chooses for model activations */
     ASSAY_ROUTE_COUNT
 };
 
@@ -69,6 +89,9 @@ struct assay_fill {
     enum assay_fill_kind kind;
     enum assay_routing routing;
     double zipf; /* exponent s */
+    /* ASSAY_ROUTE_ROUTER: the router's matrix [experts, hidden]. */
+    const float *router;
+    int64_t hidden;
 };
 
 /* Names as cases spell them, indexed by the enums. */
@@ -148,7 +171,9 @@ struct assay_op {
     const struct assay_dim *dims;
     size_t n_tensors;
     const struct assay_tensor *tensors;
-    bool routed; /* cases have a routing */
+    bool routed; /* cases have a routing, and the shape has a dimension "experts" */
+    /* The weights that a case may take from a model file; NULL: none. */
+    const struct assay_stored *stored;
 
     /* Sets optional dimensions that are ASSAY_UNSET. NULL if there are none. */
     void (*defaults)(void *shape);

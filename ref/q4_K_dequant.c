@@ -59,6 +59,16 @@ static const struct assay_tensor tensors[] = {
     {"y", ASSAY_DTYPE_F32, ASSAY_OUT_BITS, 4, count_y, count_y},
 };
 
+/* A GGUF tensor of any dimensions. */
+static const struct assay_stored stored = {
+    0,
+    "q4_K",
+    ASSAY_DIM(struct q4_K_dequant_shape, w_offset),
+    4,
+    {ASSAY_DIM(struct q4_K_dequant_shape, n), ASSAY_DIM(struct q4_K_dequant_shape, n),
+     ASSAY_DIM(struct q4_K_dequant_shape, n), ASSAY_DIM(struct q4_K_dequant_shape, n)},
+};
+
 static bool fill(const void *shape, const struct assay_fill *how, void *const *t,
                  struct assay_random *random)
 {
@@ -136,6 +146,7 @@ const struct assay_op q4_K_dequant_op = {
     .dims = dims,
     .n_tensors = sizeof(tensors) / sizeof(*tensors),
     .tensors = tensors,
+    .stored = &stored,
     .defaults = defaults,
     .fill = fill,
     .inner = inner,

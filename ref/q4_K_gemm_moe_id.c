@@ -139,6 +139,15 @@ static const struct assay_tensor tensors[] = {
     {"dst", ASSAY_DTYPE_F32, ASSAY_OUT_REAL, 4, q4_K_moe_count_dst, q4_K_moe_columns_dst},
 };
 
+/* A GGUF tensor [k, m, experts]. */
+static const struct assay_stored stored = {
+    0,
+    "q4_K",
+    ASSAY_DIM(shape_t, w_offset),
+    3,
+    {ASSAY_DIM(shape_t, k), ASSAY_DIM(shape_t, m), ASSAY_DIM(shape_t, experts)},
+};
+
 static args_t args_of(void *const *t)
 {
     return (args_t){t[0], t[1], t[2], t[3], t[4], t[5]};
@@ -240,6 +249,7 @@ const struct assay_op q4_K_gemm_moe_id_op = {
     .n_tensors = sizeof(tensors) / sizeof(*tensors),
     .tensors = tensors,
     .routed = true,
+    .stored = &stored,
     .defaults = defaults,
     .illegal = illegal,
     .fill = fill,
@@ -251,7 +261,7 @@ const struct assay_op q4_K_gemm_moe_id_op = {
     .cost = cost,
     .n_properties = Q4_K_GEMM_MOE_ID_PROPERTIES,
     .properties = q4_K_gemm_moe_id_properties,
-    .batch_dim = offsetof(shape_t, tokens) / sizeof(int64_t),
+    .batch_dim = ASSAY_DIM(shape_t, tokens),
     .isolate = isolate,
     .locate = q4_K_gemm_moe_id_locate,
     .reference = &q4_K_gemm_moe_id_ref,

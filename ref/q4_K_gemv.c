@@ -104,6 +104,15 @@ static const struct assay_tensor tensors[] = {
     {"y", ASSAY_DTYPE_F32, ASSAY_OUT_REAL, 4, count_y, count_y},
 };
 
+/* A GGUF tensor [k, n]. */
+static const struct assay_stored stored = {
+    0,
+    "q4_K",
+    ASSAY_DIM(struct q4_K_gemv_shape, w_offset),
+    2,
+    {ASSAY_DIM(struct q4_K_gemv_shape, k), ASSAY_DIM(struct q4_K_gemv_shape, n)},
+};
+
 static bool fill(const void *shape, const struct assay_fill *how, void *const *t,
                  struct assay_random *random)
 {
@@ -218,6 +227,7 @@ const struct assay_op q4_K_gemv_op = {
     .dims = dims,
     .n_tensors = sizeof(tensors) / sizeof(*tensors),
     .tensors = tensors,
+    .stored = &stored,
     .defaults = defaults,
     .fill = fill,
     .inner = inner,

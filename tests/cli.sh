@@ -164,6 +164,51 @@ passes list cases/smoke --shard auto
 is 'cmp -s "$tmp/out" "$tmp/third"' "$what, GitLab"
 unset CI_NODE_INDEX CI_NODE_TOTAL
 
+# ---- models ----
+model=tests/golden/moe.gguf
+passes list --gguf $model
+says 'GGUF version 3, 34 keys, 15 tensors'
+says 'blk.1.ffn_down_exps.weight, q4_K [256, 512, 8], 0.56 MiB: q4_K_dequant q4_K_gemm_moe_id'
+says 'blk.0.attn_output.weight, bf16 [512, 8], 0.01 MiB: no op takes bf16'
+says 'output.weight, q6_K [512, 8], 0.00 MiB: no op takes q6_K'
+says 'token_embd.weight, f16 [512, 8], 0.01 MiB: no op takes f16'
+is 'test $(wc -l <"$tmp/out") -eq 16' "$what"
+for layer in 0 1; do
+    passes check --gguf $model --layer $layer
+    says ' 0 failed,'
+    says "skipped blk.$layer.ffn_norm.weight, f32 [512]: no op takes f32"
+    is 'test $(grep -c "^skipped" "$tmp/out") -eq $((2 - layer))' "$what"
+done
+passes list --gguf $model --layer 0 --tokens 1,7,40
+is 'test $(grep -c " tokens=7 .*router:blk.0.ffn_gate_inp.weight" "$tmp/out") -ge 3' "$what"
+passes list --gguf $model --layer 1 -c 'ffn_down_exps'
+key=$(tail -1 "$tmp/out")
+passes replay "$key" -k '/ref$'
+says "PASS q4_K_gemm_moe_id/ref  $key"
+mkdir "$tmp/a dir"
+cp $model "$tmp/a dir/it's 100%.gguf"
+passes list --gguf "$tmp/a dir/it's 100%.gguf" --layer 0
+key=$(tail -1 "$tmp/out")
+is 'case $key in *"/a%20dir/it%27s%20100%25.gguf:blk.0."*) ;; *) false ;; esac' "$what: $key"
+passes replay "$key" -k '/ref$'
+rm -r "$tmp/a dir"
+refuses 'no layer 2: no tensor'"'"'s name begins with "blk.2."' check --gguf $model --layer 2
+refuses '--gguf needs --layer N' check --gguf $model
+refuses '--gguf needs --layer N' bench --gguf $model
+refuses '--layer needs --gguf FILE' check --layer 1
+refuses '--gguf is for list, check and bench' replay --gguf $model --layer 1 "$key"
+refuses "$tmp/none.gguf: cannot be read" list --gguf "$tmp/none.gguf"
+refuses "README.md: byte 0: does not begin with \"GGUF\"" check --gguf README.md --layer 0
+head -c 3000000 $model >"$tmp/cut.gguf"
+refuses 'tensor "blk.1.ffn_up_exps.weight": its data is not inside the file' \
+    check --gguf "$tmp/cut.gguf" --layer 0
+refuses '--tokens: "0" is not an integer' list --gguf $model --layer 0 --tokens 0
+refuses '--tokens: "" is not an integer' list --gguf $model --layer 0 --tokens 1,
+refuses '--tokens: more than 16 numbers' list --gguf $model --layer 0 \
+    --tokens 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17
+refuses '--layer: "-1" is not an integer' list --gguf $model --layer -1
+refuses 'over the memory budget' check --gguf $model --layer 0 --memory 100K
+
 # ---- check ----
 mkdir "$tmp/reports"
 report=$tmp/reports/report.json

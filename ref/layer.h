@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a layer of a mixture-of-experts model lies in a GGUF file: the names that llama.cpp gives its
+ * tensors, and how a call's dimensions follow from where a tensor stands in the layer.
+ *
+ *   blk.N.ffn_gate_inp.weight    [hidden, experts]     the router
+ *   blk.N.ffn_gate_exps.weight   [hidden, m, experts]  the token's activations serve all its slots
+ *   blk.N.ffn_up_exps.weight     [hidden, m, experts]  the same
+ *   blk.N.ffn_down_exps.weight   [m, hidden, experts]  each slot has activations of its own
+ *   <architecture>.expert_used_count                   top_k
+ */
+#ifndef ASSAY_REF_LAYER_H
+#define ASSAY_REF_LAYER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define ASSAY_LAYER_PREFIX "blk.%lld."
+#define ASSAY_LAYER_ROUTER "ffn_gate_inp.weight"
+#define ASSAY_LAYER_TOP_K  "expert_used_count"
+
+/* A dimension that an op's shape may have and that a tensor of the layer does not give. */
+struct assay_layer_dim {
+    const char *tensor; /* its name after the prefix; NULL: of any */
+    const char *dim;
+    enum { ASSAY_LAYER_IS_TOKENS, ASSAY_LAYER_IS_TOP_K } value;
+};
+
+extern const struct assay_layer_dim assay_layer_dims[];
+extern const size_t assay_n_layer_dims;
+
+#endif
