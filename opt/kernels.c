@@ -2,9 +2,9 @@
 #include "opt/kernels.h"
 
 #include "ref/activation_quantize.h"
-#include "ref/moe_ffn.h"
 #include "ref/affine_gemv.h"
 #include "ref/affine_quantize.h"
+#include "ref/moe_ffn.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/moe_weighted_sum.h"

@@ -118,8 +118,8 @@ static void expect(double scale, int code, double bias, double x, struct assay_e
     expected->reach = fmax(expected->reach, fmax(parts, fabs(scale) * size));
 }
 
-static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics, const int64_t *columns,
-                   int64_t n_columns, struct assay_expected *expected)
+static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
+                   const int64_t *columns, int64_t n_columns, struct assay_expected *expected)
 {
     (void)tensor, (void)numerics;
     const shape_t *s = shape;

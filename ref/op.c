@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "ref/activation_quantize.h"
-#include "ref/moe_ffn.h"
 #include "ref/affine_gemv.h"
 #include "ref/affine_quantize.h"
+#include "ref/moe_ffn.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/moe_router_topk_softmax.h"
 #include "ref/moe_weighted_sum.h"
@@ -20,18 +20,10 @@
 #include "ref/silu_mul.h"
 
 const struct assay_op *const assay_ops[] = {
-    &q4_K_dequant_op,
-    &q4_K_quantize_op,
-    &q4_K_gemv_op,
-    &q4_K_gemm_moe_id_op,
-    &moe_router_topk_softmax_op,
-    &moe_ids_tpe_op,
-    &q4_K_gemm_op,
-    &q4_K_gemv_moe_id_op,
-    &activation_quantize_op,
-    &silu_mul_op,
-    &moe_weighted_sum_op,
-    &moe_ffn_op,
+    &q4_K_dequant_op,     &q4_K_quantize_op,           &q4_K_gemv_op,
+    &q4_K_gemm_moe_id_op, &moe_router_topk_softmax_op, &moe_ids_tpe_op,
+    &q4_K_gemm_op,        &q4_K_gemv_moe_id_op,        &activation_quantize_op,
+    &silu_mul_op,         &moe_weighted_sum_op,        &moe_ffn_op,
     &q4_K_dequant_op,     &q4_K_quantize_op,           &q4_K_gemv_op,
     &q4_K_gemm_moe_id_op, &moe_router_topk_softmax_op, &moe_ids_tpe_op,
     &affine_gemv_op,      &affine_quantize_op,

@@ -127,8 +127,9 @@ static void add(struct trial *trials, size_t *count, const struct wrong *wrong, 
 int main(int argc, char **argv)
 {
     struct error error = {0};
-    struct trial *trials =
-        calloc(n_wrong_matmul + n_wrong_matmul_more + n_wrong_others + n_wrong_elementwise + n_wrong_affine, sizeof(*trials));
+    struct trial *trials = calloc(n_wrong_matmul + n_wrong_matmul_more + n_wrong_others +
+                                      n_wrong_elementwise + n_wrong_affine,
+                                  sizeof(*trials));
     size_t count = 0, missed = 0;
     bool all = argc == 4 && strcmp(argv[3], "table") == 0;
     if ((argc != 3 && !all) || !trials)
