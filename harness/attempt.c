@@ -15,8 +15,11 @@ void attempt_pointers(const struct attempt *attempt, void **pointers)
 }
 
 /* In the child: the call itself. */
-static const char *call(const struct job *job, const struct attempt *attempt)
+static const char *call(const struct job *job, const struct attempt *attempt, enum stage stage)
 {
+    job->report->stage = stage;
+    if (job->without == USED_SCRATCH)
+        poison_fill(attempt->scratch.data, attempt->scratch.bytes, attempt->poison);
     void *pointers[ASSAY_MAX_TENSORS];
     attempt_pointers(attempt, pointers);
     if (job->kernel->prepare)
@@ -29,26 +32,25 @@ static const char *call(const struct job *job, const struct attempt *attempt)
 static const char *call_small(const struct job *job, const struct attempt *attempt)
 {
     const struct expectation *x = job->expectation;
-    if (!x->has_small)
+    if (!x->has_small || job->without == SMALL_CALL)
         return NULL;
     struct attempt small = *attempt;
     memcpy(small.shape, x->small_shape, sizeof(small.shape));
     small.inputs = &x->small_inputs;
     small.outputs = job->small_outputs;
-    return call(job, &small);
+    return call(job, &small, IN_SMALL_CALL);
 }
 
-/* In the child: whether outputs over different poisons differ anywhere but there. */
-static bool outputs_differ(const struct attempt *plain, const struct attempt *again)
+bool attempts_differ(const struct attempt *attempt, const struct attempt *other)
 {
-    const struct assay_op *op = plain->outputs.op;
+    const struct assay_op *op = attempt->outputs.op;
     for (size_t t = 0; t < op->n_tensors; t++) {
-        const struct guarded *a = &plain->outputs.buffers[t], *b = &again->outputs.buffers[t];
+        const struct guarded *a = &attempt->outputs.buffers[t], *b = &other->outputs.buffers[t];
         size_t bytes = assay_dtype_bytes(op->tensors[t].dtype);
         for (int64_t i = 0; i < (int64_t)(a->bytes / bytes); i++) {
             if (!elements_equal(&op->tensors[t], a->data, b->data, i) &&
-                !(still_poison(a, i, bytes, plain->poison) &&
-                  still_poison(b, i, bytes, again->poison)))
+                !(still_poison(a, i, bytes, attempt->poison) &&
+                  still_poison(b, i, bytes, other->poison)))
                 return true;
         }
     }
@@ -65,11 +67,11 @@ static const char *call_zeroed(const struct job *job, const struct attempt *atte
         i++;
     const struct guarded *input = &attempt->inputs->buffers[i];
     const struct guarded *original = &job->expectation->inputs[PLAIN].buffers[i];
-    if (op->tensors[i].role != ASSAY_INPUT || !input->data)
+    if (op->tensors[i].role != ASSAY_INPUT || !input->data || job->without == ZEROED_INPUT)
         return NULL;
     guarded_writable(input);
     memset(input->data, 0, input->bytes);
-    const char *refusal = call(job, attempt);
+    const char *refusal = call(job, attempt, IN_ZEROED_CALL);
     memcpy(input->data, original->data, input->bytes);
     guarded_read_only(input);
     tensors_poison(&attempt->outputs, attempt->poison);
@@ -82,18 +84,18 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     void *pointers[ASSAY_MAX_TENSORS];
     attempt_pointers(attempt, pointers);
     pointers_for_prepare(attempt->outputs.op, pointers);
+    job->report->stage = IN_PREPARE;
     if (job->kernel->prepare)
         job->kernel->prepare(attempt->shape, pointers, attempt->prepared.data, attempt->threads);
     const char *refusal = NULL;
     if (attempt == &job->attempts[AGAIN] && job->expectation->has_copies)
         refusal = call_zeroed(job, attempt);
-    refusal = refusal ? refusal : call(job, attempt);
+    refusal = refusal ? refusal : call(job, attempt, IN_CALL);
     if (refusal || attempt != &job->attempts[AGAIN] || !job->expectation->has_copies)
         return refusal;
-    job->report->first_differs = outputs_differ(&job->attempts[PLAIN], attempt);
     refusal = call_small(job, attempt);
     tensors_poison(&attempt->outputs, attempt->poison);
-    return refusal ? refusal : call(job, attempt);
+    return refusal ? refusal : call(job, attempt, IN_CALL);
 }
 
 /* In the child. */
@@ -102,7 +104,7 @@ static void make_attempts(void *context)
     struct job *job = context;
     for (size_t i = 0; i < job->count; i++) {
         struct float_state initial = float_state_get();
-        if (i == FLUSHING)
+        if (i == FLUSHING && job->without != FLUSH)
             float_state_flush();
         struct float_state before = float_state_get();
         const char *refusal = make_attempt(job, &job->attempts[i]);
@@ -117,9 +119,9 @@ static void make_attempts(void *context)
     }
 }
 
-bool job_run(struct job *job, double seconds, struct sandbox_result *end, struct error *error)
+bool job_run(struct job *job, struct sandbox_result *end, struct error *error)
 {
-    return sandbox_run(make_attempts, job, seconds, end, error);
+    return sandbox_run(make_attempts, job, job->options->seconds, end, error);
 }
 
 /* Bytes that the kernel asks for, large enough for the smaller call too. */
@@ -201,10 +203,11 @@ static bool make_property_attempt(struct job *job, const struct assay_property *
 }
 
 bool job_make(struct job *job, const struct expectation *x, const struct assay_kernel *kernel,
-              int threads, struct error *error)
+              const struct check_options *options, struct error *error)
 {
-    *job = (struct job){.expectation = x, .kernel = kernel};
+    *job = (struct job){.expectation = x, .kernel = kernel, .options = options};
     const struct assay_op *op = x->item->op;
+    int threads = threads_of(x->item, options);
     if (!guarded_make_aligned(&job->report_memory, sizeof(struct child_report), error) ||
         !make_case_attempt(job, PLAIN, 1, error) ||
         !make_case_attempt(job, AGAIN, threads < 2 ? 2 : threads, error) ||
@@ -232,41 +235,4 @@ void job_free(struct job *job)
     }
     tensors_free(&job->small_outputs);
     guarded_free(&job->report_memory);
-}
-
-static bool locate(const struct guarded *buffer, const char *name, uintptr_t address, char *text,
-                   size_t size)
-{
-    uintptr_t map = (uintptr_t)buffer->map, data = (uintptr_t)buffer->data;
-    if (!buffer->map || address < map || address >= map + buffer->map_bytes)
-        return false;
-    if (address >= data + buffer->bytes) {
-        size_t past = (size_t)(address - data - buffer->bytes) + 1;
-        snprintf(text, size, "%zu byte%s past the end of %s", past, past == 1 ? "" : "s", name);
-    } else if (address < data) {
-        size_t before = (size_t)(data - address);
-        snprintf(text, size, "%zu byte%s before the start of %s", before, before == 1 ? "" : "s",
-                 name);
-    } else {
-        snprintf(text, size, "writing to byte %zu of %s, an input", (size_t)(address - data), name);
-    }
-    return true;
-}
-
-void job_locate(const struct job *job, uintptr_t address, char *text, size_t size)
-{
-    const struct assay_op *op = job->expectation->item->op;
-    for (size_t a = 0; a < job->count; a++) {
-        const struct attempt *attempt = &job->attempts[a];
-        for (size_t i = 0; i < op->n_tensors; i++) {
-            const char *name = op->tensors[i].name;
-            if (locate(&attempt->inputs->buffers[i], name, address, text, size) ||
-                locate(&attempt->outputs.buffers[i], name, address, text, size))
-                return;
-        }
-        if (locate(&attempt->scratch, "scratch", address, text, size) ||
-            locate(&attempt->prepared, "the prepared weights", address, text, size))
-            return;
-    }
-    snprintf(text, size, address ? "at an address in no buffer" : "at an unknown address");
 }

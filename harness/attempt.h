@@ -34,17 +34,34 @@ struct attempt {
     struct guarded prepared, scratch;
 };
 
+/* What the child does when it crashes or hangs. */
+enum stage { IN_CALL, IN_PREPARE, IN_ZEROED_CALL, IN_SMALL_CALL };
+
 /* What the child tells the parent. */
 struct child_report {
-    int finished;      /* attempts */
-    int first_differs; /* AGAIN's first call, on fresh memory, already differs from PLAIN */
+    int finished; /* attempts */
+    int stage;    /* of the next attempt */
     int float_state_changed;
     char refusal[128];
 };
 
+/* A condition that a later attempt adds to the first, and that can be left out to see whether it is
+ * the one that matters. */
+enum condition {
+    NO_CONDITION,
+    THREADS,
+    USED_SCRATCH,
+    ZEROED_INPUT,
+    SMALL_CALL,
+    OTHER_POISON,
+    FLUSH
+};
+
 struct job {
+    enum condition without;
     const struct expectation *expectation;
     const struct assay_kernel *kernel;
+    const struct check_options *options;
     size_t count;
     struct attempt attempts[MAX_ATTEMPTS];
     struct tensors small_outputs; /* PRIVATE, of the smaller call */
@@ -54,16 +71,17 @@ struct job {
 
 /* On failure, too, job_free is due. */
 bool job_make(struct job *job, const struct expectation *expectation,
-              const struct assay_kernel *kernel, int threads, struct error *error);
+              const struct assay_kernel *kernel, const struct check_options *options,
+              struct error *error);
 void job_free(struct job *job);
 
 /* Makes the attempts in a child process. */
-bool job_run(struct job *job, double seconds, struct sandbox_result *end, struct error *error);
+bool job_run(struct job *job, struct sandbox_result *end, struct error *error);
 
 /* An attempt's tensors, in the order of the args struct. */
 void attempt_pointers(const struct attempt *attempt, void **pointers);
 
-/* "3 bytes past the end of ids", from the address that a crash touched. */
-void job_locate(const struct job *job, uintptr_t address, char *text, size_t size);
+/* Whether two attempts' outputs differ anywhere but where neither wrote. */
+bool attempts_differ(const struct attempt *attempt, const struct attempt *other);
 
 #endif

@@ -26,6 +26,7 @@ struct check_options {
     int64_t memory_bytes; /* budget of a case's tensors */
     int64_t max_oracle;   /* multiply-adds that the oracle may spend on a case */
     int64_t max_ref;      /* multiply-adds beyond which the ref tier is skipped */
+    bool terse;           /* the verdict is wanted, not where and when a kernel fails */
 };
 
 struct result {

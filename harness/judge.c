@@ -183,8 +183,14 @@ static void measure_row(const struct judge_input *in, const char *tensor, int64_
         if (rank > m->worst_rank) {
             m->worst_rank = rank;
             int64_t column = in->judged_columns[i];
+            bool bound = layers != 1u << LAYER_TWIN;
             judgement->worst = (struct worst){
-                tensor, row, column, (double)got, expected->value, tolerance_of(in, expected)};
+                .tensor = tensor,
+                .row = row,
+                .column = column,
+                .got = (double)got,
+                .expected = bound ? expected->value : (double)in->twin[row * in->n_columns + i],
+                .tolerance = bound ? tolerance_of(in, expected) : 0};
         }
     }
     if (m->row_count == 0)
@@ -296,7 +302,7 @@ bool elements_equal(const struct assay_tensor *tensor, const void *expected, con
     return ((const uint32_t *)expected)[i] == ((const uint32_t *)got)[i];
 }
 
-static double element_value(const struct assay_tensor *tensor, const void *data, int64_t i)
+double element_value(const struct assay_tensor *tensor, const void *data, int64_t i)
 {
     switch (tensor->dtype) {
     case ASSAY_DTYPE_U8: return ((const uint8_t *)data)[i];
@@ -317,12 +323,11 @@ void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns
         if (elements_equal(tensor, expected, got, i))
             continue;
         if (judgement->bad == 0)
-            judgement->worst = (struct worst){tensor->name,
-                                              i / columns,
-                                              i % columns,
-                                              element_value(tensor, got, i),
-                                              element_value(tensor, expected, i),
-                                              0};
+            judgement->worst = (struct worst){.tensor = tensor->name,
+                                              .row = i / columns,
+                                              .column = i % columns,
+                                              .got = element_value(tensor, got, i),
+                                              .expected = element_value(tensor, expected, i)};
         if (tensor->dtype == ASSAY_DTYPE_F32)
             judgement->max_ulp = fmax(judgement->max_ulp, ulp_distance(((const float *)expected)[i],
                                                                        ((const float *)got)[i]));

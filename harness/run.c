@@ -6,13 +6,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "harness/shrink.h"
+#include "harness/investigate.h"
 
 /* Operations of a reference that has to run whole, because its outputs are compared bit by bit. */
 #define MAX_REFERENCE_WORK 2e10
-
-/* Blocks of the inner dimension that are tried one by one. */
-#define MAX_PROBED 64
 
 static size_t count_kernels(const struct run *run, const struct assay_op *op)
 {
@@ -87,55 +84,8 @@ static bool wants_twin(const struct run *run, const struct assay_case *item)
     return false;
 }
 
-struct shrinking {
-    const struct kernel *kernel;
-    const struct check_options *options;
-};
-
-static bool still_fails(const struct assay_case *item, void *context, bool *fails,
-                        struct error *error)
-{
-    const struct shrinking *shrinking = context;
-    struct expectation x;
-    struct result result;
-    if (!expectation_make(&x, item, shrinking->kernel->abi->twin, shrinking->options, error))
-        return false;
-    bool checked = check_kernel(&x, shrinking->kernel, shrinking->options, &result, error);
-    *fails = checked && (result.verdict == FAIL || result.verdict == CRASHED);
-    expectation_free(&x);
-    return checked;
-}
-
-/* Says which blocks of the inner dimension a failing kernel gets wrong, if not all of them. */
-static bool probe_blocks(struct shrinking *shrinking, const struct assay_case *failing,
-                         struct judgement *judgement, struct error *error)
-{
-    struct assay_case item = *failing;
-    int64_t blocks = 0, wrong = 0, last_wrong = 0;
-    if (!item.op->isolate)
-        return true;
-    for (; item.op->isolate(item.shape, NULL, blocks) && blocks < MAX_PROBED; blocks++) {
-        bool fails;
-        item.isolated = blocks + 1;
-        if (!still_fails(&item, shrinking, &fails, error))
-            return false;
-        wrong += fails;
-        last_wrong = fails ? blocks : last_wrong;
-    }
-    size_t used = strlen(judgement->explanation);
-    char *text = judgement->explanation + used;
-    size_t size = sizeof(judgement->explanation) - used;
-    if (wrong == 1 && blocks > 1)
-        snprintf(text, size, "%sOnly k block %lld of %lld is wrong.", used ? " " : "",
-                 (long long)last_wrong, (long long)blocks);
-    else if (wrong > 0 && wrong < blocks)
-        snprintf(text, size, "%s%lld of %lld k blocks are wrong.", used ? " " : "",
-                 (long long)wrong, (long long)blocks);
-    return true;
-}
-
-/* Looks for a smaller failing shape, for a kernel's first failure that returns at all. */
-static bool shrink_result(const struct run *run, struct result *result, struct error *error)
+/* Looks into a kernel's first failure that returns at all. */
+static bool investigate_first(const struct run *run, struct result *result, struct error *error)
 {
     if (run->shrink_seconds <= 0 || (result->verdict != FAIL && result->verdict != CRASHED))
         return true;
@@ -143,16 +93,7 @@ static bool shrink_result(const struct run *run, struct result *result, struct e
         if (other->kernel == result->kernel && other->smallest)
             return true;
     }
-    struct shrinking shrinking = {result->kernel, &run->check};
-    struct cases smallest = {0};
-    if (!shrink_case(result->item, still_fails, &shrinking, run->shrink_seconds, &smallest, error))
-        return false;
-    result->smallest = strdup(smallest.items[0].key);
-    cases_free(&smallest);
-    if (!result->smallest)
-        return fail(error, "out of memory");
-    return result->verdict != FAIL ||
-           probe_blocks(&shrinking, result->item, &result->judgement, error);
+    return investigate(result, &run->check, run->shrink_seconds, error);
 }
 
 static bool run_case(struct run *run, size_t index, struct error *error)
@@ -170,7 +111,7 @@ static bool run_case(struct run *run, size_t index, struct error *error)
             continue;
         ok = check_kernel(&x, &run->kernels.items[k], &run->check, &run->results[run->n_results],
                           error);
-        ok = ok && shrink_result(run, &run->results[run->n_results], error);
+        ok = ok && investigate_first(run, &run->results[run->n_results], error);
         run->n_results += ok;
     }
     expectation_free(&x);

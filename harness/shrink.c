@@ -7,6 +7,9 @@
 #include <string.h>
 #include <time.h>
 
+/* How often the case that was found is tried again. */
+#define REPEATS 3
+
 /* What of a case may change. */
 struct variant {
     int64_t shape[ASSAY_MAX_DIMS];
@@ -284,4 +287,24 @@ bool shrink_case(const struct assay_case *failing, shrink_fails *fails, void *co
     }
     *smallest = search.found;
     return true;
+}
+
+bool shrink_confirm(const struct assay_case *failing, shrink_fails *fails, void *context,
+                    double seconds, struct cases *smallest, bool *steady, struct error *error)
+{
+    double deadline = seconds_now() + seconds;
+    int asked = 0, failed = 0;
+    do {
+        bool again = false;
+        if (!fails(&smallest->items[0], context, &again, error)) {
+            cases_free(smallest);
+            return false;
+        }
+        failed += again;
+    } while (++asked < REPEATS && seconds_now() < deadline);
+    *steady = failed == asked;
+    if (failed > 0)
+        return true;
+    cases_free(smallest);
+    return cases_from_key(failing->key, smallest, error);
 }

@@ -25,4 +25,10 @@ typedef bool shrink_fails(const struct assay_case *item, void *context, bool *fa
 bool shrink_case(const struct assay_case *failing, shrink_fails *fails, void *context,
                  double seconds, struct cases *smallest, struct error *error);
 
+/* Asks some times more about the case that was found, at least once and until `seconds` have passed.
+ * *steady: whether it failed every time. If it never did, it becomes the failing case. False: the
+ * harness failed; then `smallest` is empty. */
+bool shrink_confirm(const struct assay_case *failing, shrink_fails *fails, void *context,
+                    double seconds, struct cases *smallest, bool *steady, struct error *error);
+
 #endif
