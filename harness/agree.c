@@ -13,6 +13,7 @@
 /* What may be found of an element, in the order in which it is told. */
 enum fault {
     UNWRITTEN, /* by the first attempt */
+    LEFT_OVER, /* computed from what scratch or prepared memory held */
     FORBIDDEN,
     OMITTED,  /* by AGAIN, though the first wrote it */
     UNSTEADY, /* other bits in AGAIN than in the first */
@@ -54,6 +55,9 @@ static bool is_faulty(const struct job *job, size_t index, int64_t i, enum fault
     bool omitted = !unwritten && again_poison && (!chance || !equal);
     switch (fault) {
     case UNWRITTEN: return unwritten;
+    case LEFT_OVER:
+        return !chance &&
+               (still_poison(plain, i, bytes, POISON_B) || still_poison(again, i, bytes, POISON_A));
     case OMITTED: return omitted;
     case UNSTEADY: return !unwritten && !omitted && !equal;
     default:
@@ -119,7 +123,11 @@ static struct worst show(const struct job *job, size_t index, enum fault fault, 
                           element_value(tensor, plain, element),
                           0,
                           WORST_UNSTEADY};
-    if (fault == UNWRITTEN || fault == OMITTED) {
+    if (fault == LEFT_OVER) {
+        worst.got = worst.expected;
+        worst.expected = expected_value(x, index, element);
+        worst.kind = WORST_VALUE;
+    } else if (fault == UNWRITTEN || fault == OMITTED) {
         worst.got = NAN;
         worst.expected = expected_value(x, index, element);
         worst.kind = WORST_UNWRITTEN;
@@ -139,8 +147,16 @@ static void say(const struct job *job, size_t index, enum fault fault, const str
     const char *are = count == 1 ? "is" : "are";
     switch (fault) {
     case UNWRITTEN:
-        judge_say(judgement, LAYER_WRITES, "%lld of %lld elements of %s %s not written", count,
-                  judged, name, are);
+        judge_say(judgement, LAYER_WRITES,
+                  "%lld of %lld elements of %s %s not written, or added to what %s held", count,
+                  judged, name, are, name);
+        break;
+    case LEFT_OVER:
+        judge_say(
+            judgement, LAYER_WRITES,
+            "%lld of %lld elements of %s %s computed from scratch or prepared memory that was "
+            "not written",
+            count, judged, name, are);
         break;
     case FORBIDDEN:
         judge_say(judgement, LAYER_WRITES,
@@ -148,21 +164,22 @@ static void say(const struct job *job, size_t index, enum fault fault, const str
                   name, are);
         break;
     case OMITTED:
-        judge_say(judgement, LAYER_AGAIN, "%lld of %lld elements of %s %s not written %s", count,
-                  judged, name, are, when);
+        judge_say(judgement, LAYER_AGAIN, "%s, %lld of %lld elements of %s %s not written", when,
+                  count, judged, name, are);
         break;
     default:
         judge_say(judgement, fault == UNSTEADY ? LAYER_AGAIN : LAYER_FLUSHING,
-                  "%lld of %lld elements of %s %s %s", count, judged, name,
-                  count == 1 ? "differs" : "differ", when);
+                  "%s, %lld of %lld elements of %s %s", when, count, judged, name,
+                  count == 1 ? "changes" : "change");
     }
 }
 
 static const char *adjective_of(enum fault fault)
 {
-    return fault == FORBIDDEN                       ? "overwritten"
-           : fault == UNWRITTEN || fault == OMITTED ? "unwritten"
-                                                    : "differing";
+    static const char *const adjectives[] = {
+        [UNWRITTEN] = "unwritten", [LEFT_OVER] = "wrong",  [FORBIDDEN] = "overwritten",
+        [OMITTED] = "unwritten",   [UNSTEADY] = "changed", [UNFLUSHED] = "changed"};
+    return adjectives[fault];
 }
 
 /* ---- which condition matters ---- */
@@ -182,9 +199,7 @@ static bool differs_without(const struct job *job, enum attempt_index last, enum
             again->threads = 1;
         if (without == OTHER_POISON) {
             again->poison = POISON_A;
-            tensors_poison(&again->outputs, POISON_A);
-            poison_fill(again->prepared.data, again->prepared.bytes, POISON_A);
-            poison_fill(again->scratch.data, again->scratch.bytes, POISON_A);
+            attempt_poison(again);
         }
         ran = job_run(&other, &end, error);
         *differs = ran && (end.end != SANDBOX_RETURNED || other.report->finished <= (int)last ||
@@ -219,7 +234,7 @@ static bool find_condition(const struct job *job, char *text, size_t size, struc
         {USED_SCRATCH, "only when scratch is reused"},
         {ZEROED_INPUT, "only after a call with other values at the same addresses"},
         {SMALL_CALL, "only after a call with a smaller batch"},
-        {OTHER_POISON, "with what its memory held before the call"},
+        {OTHER_POISON, "depending on what memory held before"},
     };
     int threads = job->attempts[AGAIN].threads, steady, alone;
     if (!count_differing(job, NO_CONDITION, REPEATS, &steady, error) ||
@@ -238,7 +253,7 @@ static bool find_condition(const struct job *job, char *text, size_t size, struc
             return true;
         }
     }
-    snprintf(text, size, "between two calls%s", sometimes);
+    snprintf(text, size, "from one call to another%s", sometimes);
     return true;
 }
 
@@ -263,14 +278,14 @@ static bool judge_fault(const struct job *job, size_t index, enum fault fault,
         return fail(error, "out of memory");
     struct found found = find(job, index, fault, marks);
     bool first = judgement->layers == 0, ok = true, flush = true;
-    char when[96] = "in another call";
+    char when[96] = "in a later call";
     if (found.count > 0) {
         if (first && !job->options->terse && (fault == OMITTED || fault == UNSTEADY))
             ok = find_condition(job, when, sizeof(when), error);
         if (fault == UNFLUSHED) {
             ok = !first || flushing_matters(job, &flush, error);
             snprintf(when, sizeof(when), "%s",
-                     flush ? "with FTZ and DAZ set" : "where buffers are less aligned");
+                     flush ? "only with FTZ and DAZ set" : "where buffers are less aligned");
         }
         say(job, index, fault, &found, when, judgement);
         judgement->bad += first && fault != UNWRITTEN ? found.count : 0;
@@ -297,6 +312,7 @@ static bool judge_faults(const struct job *job, enum fault fault, struct judgeme
 bool judge_writes(const struct job *job, struct judgement *judgement, struct error *error)
 {
     return judge_faults(job, UNWRITTEN, judgement, error) &&
+           judge_faults(job, LEFT_OVER, judgement, error) &&
            judge_faults(job, FORBIDDEN, judgement, error);
 }
 

@@ -14,12 +14,26 @@ void attempt_pointers(const struct attempt *attempt, void **pointers)
                                                  : attempt->inputs->pointers[i];
 }
 
+/* Of scratch and prepared memory: so that what is computed from it is told from what is not
+ * written. */
+static void poison_memory(const struct guarded *memory, enum poison of_outputs)
+{
+    poison_fill(memory->data, memory->bytes, other_poison(of_outputs));
+}
+
+void attempt_poison(const struct attempt *attempt)
+{
+    tensors_poison(&attempt->outputs, attempt->poison);
+    poison_memory(&attempt->prepared, attempt->poison);
+    poison_memory(&attempt->scratch, attempt->poison);
+}
+
 /* In the child: the call itself. */
 static const char *call(const struct job *job, const struct attempt *attempt, enum stage stage)
 {
     job->report->stage = stage;
     if (job->without == USED_SCRATCH)
-        poison_fill(attempt->scratch.data, attempt->scratch.bytes, attempt->poison);
+        poison_memory(&attempt->scratch, attempt->poison);
     void *pointers[ASSAY_MAX_TENSORS];
     attempt_pointers(attempt, pointers);
     if (job->kernel->prepare)
@@ -156,9 +170,7 @@ static bool make_memory(struct job *job, struct attempt *attempt, enum placement
                       error) ||
         !guarded_make_aligned(&attempt->scratch, scratch, error))
         return false;
-    tensors_poison(&attempt->outputs, attempt->poison);
-    poison_fill(attempt->prepared.data, attempt->prepared.bytes, attempt->poison);
-    poison_fill(attempt->scratch.data, attempt->scratch.bytes, attempt->poison);
+    attempt_poison(attempt);
     return true;
 }
 

@@ -27,7 +27,7 @@ struct attempt {
     const struct assay_property *property; /* NULL: the case's own call */
     int64_t shape[ASSAY_MAX_DIMS];
     int threads;
-    enum poison poison;
+    enum poison poison; /* of the outputs; scratch and prepared memory hold the other */
     const struct tensors *inputs;
     struct tensors own_inputs; /* of a property */
     struct tensors outputs;    /* SHARED */
@@ -80,6 +80,9 @@ bool job_run(struct job *job, struct sandbox_result *end, struct error *error);
 
 /* An attempt's tensors, in the order of the args struct. */
 void attempt_pointers(const struct attempt *attempt, void **pointers);
+
+/* Fills outputs, scratch and prepared memory with poison. */
+void attempt_poison(const struct attempt *attempt);
 
 /* Whether two attempts' outputs differ anywhere but where neither wrote. */
 bool attempts_differ(const struct attempt *attempt, const struct attempt *other);

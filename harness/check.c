@@ -105,23 +105,33 @@ static bool judge_flushing(const struct job *job, const struct kernel *kernel,
                   flushing.reason);
         judgement->worst = flushing.worst;
     }
-    return true;
+    return !flushing.reason[0] || diagnose_values(job, target->bits, wrong, judgement, error);
 }
 
-static bool judge_all_reals(const struct job *job, const struct kernel *kernel,
-                            const struct target *target, bool *wrong, struct judgement *judgement,
-                            struct error *error)
+/* Judges the first attempt. What was told before stays told. */
+static bool judge_plain(const struct job *job, const struct kernel *kernel,
+                        const struct target *target, bool *wrong, struct judgement *judgement,
+                        struct error *error)
 {
     const struct expectation *x = job->expectation;
-    struct judge_input in = input_of(job, kernel, target, PLAIN);
-    in.wrong = wrong;
-    if (!judge_real(&in, x->item->op->tensors[x->real].name, judgement, error))
-        return false;
-    return x->item->op->any_mxcsr || judgement->layers || job->count <= FLUSHING ||
-           judge_flushing(job, kernel, target, wrong, judgement, error);
+    bool first = judgement->layers == 0;
+    struct worst told = judgement->worst;
+    judge_all_bits(job, target, judgement);
+    bool is_told = judgement->layers != 0;
+    if (first)
+        told = judgement->worst;
+    if (x->rows > 0) {
+        struct judge_input in = input_of(job, kernel, target, PLAIN);
+        in.wrong = wrong;
+        if (!judge_real(&in, x->item->op->tensors[x->real].name, judgement, error))
+            return false;
+    }
+    if (is_told)
+        judgement->worst = told;
+    return !first || !judgement->layers ||
+           diagnose_values(job, target->bits, wrong, judgement, error);
 }
 
-/* What was told before stays told. */
 static bool judge_values(const struct job *job, const struct kernel *kernel,
                          const struct target *target, struct judgement *judgement,
                          struct error *error)
@@ -130,14 +140,11 @@ static bool judge_values(const struct job *job, const struct kernel *kernel,
     bool *wrong = calloc((size_t)(x->rows * x->n_columns) + 1, sizeof(*wrong));
     if (!wrong)
         return fail(error, "out of memory");
-    bool first = judgement->layers == 0;
-    struct worst told = judgement->worst;
-    judge_all_bits(job, target, judgement);
-    bool judged = (x->rows == 0 || judge_all_reals(job, kernel, target, wrong, judgement, error)) &&
-                  (!first || !judgement->layers ||
-                   diagnose_values(job, target->bits, wrong, judgement, error));
-    if (!first)
-        judgement->worst = told;
+    bool judged = judge_plain(job, kernel, target, wrong, judgement, error) &&
+                  judge_agreement(job, judgement, error);
+    if (judged && x->rows > 0 && !x->item->op->any_mxcsr && !judgement->layers &&
+        job->count > FLUSHING)
+        judged = judge_flushing(job, kernel, target, wrong, judgement, error);
     free(wrong);
     return judged;
 }
@@ -220,8 +227,7 @@ static bool judge_outputs(const struct job *job, const struct kernel *kernel,
     memcpy(target.bits, x->reference.pointers, sizeof(target.bits));
     if (!judge_writes(job, judgement, error) ||
         !(op->reconcile ? judge_reconciled(job, kernel, judgement, error)
-                        : judge_values(job, kernel, &target, judgement, error)) ||
-        !judge_agreement(job, judgement, error))
+                        : judge_values(job, kernel, &target, judgement, error)))
         return false;
     bool right = judgement->layers == 0;
     judge_properties(job, judgement);

@@ -82,6 +82,8 @@ static void consider(struct facts *facts, struct cluster cluster)
     double count = (double)facts->amounts.count, selected = (double)cluster.selected;
     double least =
         fmax(MIN_PRECISION, fmin(PRECISE, MIN_LIFT * (double)facts->amounts.bad / count));
+    if (cluster.n_rules == MAX_RULES)
+        least = PRECISE;
     if (!covers(facts, cluster.bad) || selected >= MAX_SHARE * count ||
         (double)cluster.bad < least * selected)
         return;
@@ -232,10 +234,11 @@ static void round_bounds(struct cluster *cluster)
         struct rule *rule = &cluster->rules[i];
         const struct rule *residue = &cluster->rules[i + 1];
         int64_t m = residue->modulus;
-        if (rule->coordinate != residue->coordinate || rule->n_values || rule->group)
+        if (rule->coordinate != residue->coordinate || rule->n_values)
             continue;
+        rule->group = 0;
         if (rule->low >= 0 && rule->low % m == residue->low)
-            rule->low -= residue->low;
+            rule->low = rule->low < m ? NO_LOW : rule->low - residue->low;
         if (rule->high != NO_HIGH && rule->high % m == residue->high)
             rule->high += m - 1 - residue->high;
     }

@@ -8,7 +8,7 @@
  * residue are kept, and up to three of those kept are combined. What holds for 99 % of the wrong
  * elements competes by |wrong and selected| / |wrong or selected|, less a few per cent where it is
  * less simple. The winner must leave out 5 % of all elements, and of those it selects half must be
- * wrong and the share of wrong ones must be twice that among all, or 90 %.
+ * wrong and the share of wrong ones must be twice that among all, or 90 %; of three rules 90 %.
  *
  *   All 1122 wrong elements are in positions in list from 32 on, and every element there is wrong.
  *   All 8 wrong elements are where row % 16 = 15 (8 of the 9 there).

@@ -48,13 +48,18 @@ static void say_values(FILE *out, const char *name, const struct rule *rule)
 /* "in expert 1, rows from 64 on, where row % 16 = 15" */
 static void say_rules(FILE *out, const char *const *names, const struct rule *rules, size_t n_rules)
 {
+    size_t values = 0, residues = 0;
     for (size_t i = 0; i < n_rules; i++) {
-        const char *name = names[rules[i].coordinate];
-        fprintf(out, "%s%s", i == 0 ? " " : ", ",
-                rules[i].modulus                     ? "where "
-                : i == 0 || rules[i - 1].modulus > 0 ? "in "
-                                                     : "");
-        (rules[i].modulus ? say_residue : say_values)(out, name, &rules[i]);
+        if (rules[i].modulus)
+            continue;
+        fputs(values++ == 0 ? " in " : ", ", out);
+        say_values(out, names[rules[i].coordinate], &rules[i]);
+    }
+    for (size_t i = 0; i < n_rules; i++) {
+        if (!rules[i].modulus)
+            continue;
+        fputs(residues++ > 0 ? " and " : values > 0 ? ", where " : " where ", out);
+        say_residue(out, names[rules[i].coordinate], &rules[i]);
     }
 }
 
