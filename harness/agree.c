@@ -148,8 +148,8 @@ static void say(const struct job *job, size_t index, enum fault fault, const str
     switch (fault) {
     case UNWRITTEN:
         judge_say(judgement, LAYER_WRITES,
-                  "%lld of %lld elements of %s %s not written, or added to what %s held", count,
-                  judged, name, are, name);
+                  "%lld of %lld elements of %s %s not written, or only added to", count, judged,
+                  name, are);
         break;
     case LEFT_OVER:
         judge_say(

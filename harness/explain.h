@@ -14,7 +14,7 @@
  *   All 8 wrong elements are where row % 16 = 15 (8 of the 9 there).
  *   All 40 wrong elements are in expert 3, rows from 64 on, where row % 8 = 7, and every element
  *   there is wrong.
- *   All 21 wrong elements are in rows from 16 on (the last partial group of 16), and every element
+ *   All 21 wrong elements are in rows from 16 on, the last partial group of 16, and every element
  *   there is wrong.
  *   Both wrong elements are in tokens 3 and 9, row 0, and every element there is wrong.
  *   The only wrong element of 51 is in expert 2, row 16 (the last).

@@ -42,7 +42,7 @@ static void say_values(FILE *out, const char *name, const struct rule *rule)
     for (size_t i = 0; i < rule->n_values; i++)
         fprintf(out, "%s%" PRId64, separator(i, rule->n_values, " and "), rule->values[i]);
     if (rule->group)
-        fprintf(out, " (the last partial group of %" PRId64 ")", rule->group);
+        fprintf(out, ", the last partial group of %" PRId64, rule->group);
 }
 
 /* "in expert 1, rows from 64 on, where row % 16 = 15" */

@@ -3,7 +3,7 @@
  * A smaller case that still fails.
  *
  * Greedy: dimension by dimension, that with the most bytes to win first, it tries the minimum, then
- * values half as far from it, a quarter as far, ... one step below; then routing `uniform`; again
+ * halves the way between the best value and one that does not fail; then routing `uniform`; again
  * until nothing helps. Optional dimensions that have their default keep it; others also try it, and
  * follow a dimension they are equal to (ne11 = top_k), or keep their distance from the default
  * (a stride). Every step needs fewer bytes or, with as many, uniform routing, fewer dimensions

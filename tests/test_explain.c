@@ -204,10 +204,10 @@ static bool from_row_16_but_one(const int64_t *at)
 static void test_tail(void)
 {
     EXPLAINS(1, 3, 23, from_row_16,
-             "All 21 wrong elements are in rows from 16 on (the last partial group of 16), "
+             "All 21 wrong elements are in rows from 16 on, the last partial group of 16, "
              "and every element there is wrong.");
     EXPLAINS(1, 3, 23, from_row_16_but_one,
-             "All 20 wrong elements are in rows from 16 on (the last partial group of 16) "
+             "All 20 wrong elements are in rows from 16 on, the last partial group of 16 "
              "(20 of the 21 there).");
     /* A whole group is no tail. */
     EXPLAINS(1, 1, 32, from_row_16,

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "harness/check.h"
+#include "harness/investigate.h"
 #include "ref/assay.h"
 #include "tests/cunit_main.h"
 
@@ -99,7 +100,8 @@ static void prepare(const void *shape, const void *args, void *prepared, int thr
     (void)shape, (void)args, (void)prepared, (void)threads;
 }
 
-static struct result check(const char *key, bool prepares, unsigned line)
+/* With `seconds` for more runs. result.smallest is malloced. */
+static struct result check_more(const char *key, bool prepares, double seconds, unsigned line)
 {
     const struct check_options options = {.threads = 2,
                                           .seconds = 20,
@@ -123,11 +125,17 @@ static struct result check(const char *key, bool prepares, unsigned line)
                                      .run = run};
     const struct kernel kernel = {.abi = &abi, .op = op, .library = "test"};
     ok = ok && expectation_make(&x, &cases.items[0], false, &options, &error) &&
-         check_kernel(&x, &kernel, &options, &result, &error);
+         check_kernel(&x, &kernel, &options, &result, &error) &&
+         (seconds <= 0 || investigate(&result, &options, seconds, &error));
     CU_assertImplementation(ok, line, error.text, __FILE__, "", CU_TRUE);
     expectation_free(&x);
     cases_free(&cases);
     return result;
+}
+
+static struct result check(const char *key, bool prepares, unsigned line)
+{
+    return check_more(key, prepares, 0, line);
 }
 
 static void same_text(const char *said, const char *wanted, unsigned line)
@@ -189,7 +197,7 @@ static void restore_row_7(const struct call *call)
 static void test_unwritten(void)
 {
     struct worst worst = TOLD(GEMV, keep_rows, restore_row_7,
-                              "1 of 33 elements of y is not written, or added to what y held",
+                              "1 of 33 elements of y is not written, or only added to",
                               "The only unwritten element of 33 is in row 7.");
     CU_ASSERT_EQUAL(worst.kind, WORST_UNWRITTEN);
     CU_ASSERT_EQUAL(worst.column, 7);
@@ -469,6 +477,84 @@ static void test_small_call(void)
             "Segmentation fault: 1 byte past the end of src1, in a call with tokens=3");
 }
 
+/* ---- more runs ---- */
+
+static void investigated(const char *key, tamper *early, tamper *late, double seconds,
+                         const char *smallest, const char *explanation, unsigned line)
+{
+    before = early;
+    after = late;
+    struct result result = check_more(key, false, seconds, line);
+    same_text(result.judgement.explanation, explanation, line);
+    same_text(result.smallest ? result.smallest : "", smallest, line);
+    free(result.smallest);
+}
+
+#define INVESTIGATED(key, early, late, seconds, smallest, explanation) \
+    investigated(key, early, late, seconds, smallest, explanation, __LINE__)
+
+/* Whether block b of the activations holds anything. */
+static bool in_block(const struct call *call, int64_t b)
+{
+    const float *x = call->args[1];
+    bool any = false;
+    for (int64_t i = 256 * b; i < 256 * (b + 1) && i < count(call, 1); i++)
+        any = any || x[i] != 0;
+    return any;
+}
+
+static void last_block(const struct call *call)
+{
+    if (in_block(call, 3))
+        output(call)[0] += 1;
+}
+
+static void blocks_1_and_3(const struct call *call)
+{
+    if (in_block(call, 1) || in_block(call, 3))
+        output(call)[0] += 1;
+}
+
+static void blocks_1_to_3(const struct call *call)
+{
+    if (in_block(call, 2))
+        output(call)[0] += 1;
+    blocks_1_and_3(call);
+}
+
+#define FOUR  "q4_K_gemv n=9 k=1024 fill=exact seed=1"
+#define ROW_0 "The only wrong element of 9 is in row 0."
+
+static void test_k_blocks(void)
+{
+    INVESTIGATED(FOUR, NULL, last_block, 60, "q4_K_gemv n=1 k=1024 fill=exact seed=1",
+                 ROW_0 " Of 4 k blocks, tried one by one, only k block 3 (the last) is wrong.");
+    INVESTIGATED(FOUR, NULL, blocks_1_and_3, 60, "q4_K_gemv n=1 k=512 fill=exact seed=1",
+                 ROW_0 " Of 4 k blocks, tried one by one, k blocks 1 and 3 are wrong.");
+    INVESTIGATED(FOUR, NULL, blocks_1_to_3, 60, "q4_K_gemv n=1 k=512 fill=exact seed=1",
+                 ROW_0 " Of 4 k blocks, tried one by one, k blocks 1 to 3 are wrong.");
+    /* No time: nothing is tried but, once, whether it fails again. */
+    INVESTIGATED(FOUR, NULL, last_block, 1e-9, FOUR, ROW_0);
+}
+
+static void wrong_in_first_run(const struct call *call)
+{
+    static bool counted, wrong;
+    if (!counted) {
+        counted = true;
+        wrong = (*runs)++ < 3;
+    }
+    if (wrong)
+        output(call)[0] += 1;
+}
+
+/* What fails in the first three processes only: the case itself, one smaller, another. */
+static void test_not_every_run(void)
+{
+    *runs = 0;
+    INVESTIGATED(FOUR, NULL, wrong_in_first_run, 60, FOUR, ROW_0 " Not every run fails.");
+}
+
 static CU_TestInfo failures[] = {
     {"values", test_values},
     {"unwritten", test_unwritten},
@@ -480,6 +566,8 @@ static CU_TestInfo failures[] = {
     {"property", test_property},
     {"crashes", test_crashes},
     {"small call", test_small_call},
+    {"k blocks", test_k_blocks},
+    {"not every run", test_not_every_run},
     CU_TEST_INFO_NULL,
 };
 

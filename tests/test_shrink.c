@@ -171,6 +171,20 @@ static void test_threshold(void)
             "q4_K_gemv n=1 k=768 fill=edge seed=1");
 }
 
+static bool from_290_tokens(const struct assay_case *item)
+{
+    return value_of(item, "tokens") >= 290;
+}
+
+/* Halves what is between a value that fails and one that does not, instead of starting anew. */
+static void test_few_questions(void)
+{
+    size_t asked = SHRINKS(
+        "moe_ids_tpe experts=1 top_k=1 tokens=1000 routing=uniform fill=exact", from_290_tokens,
+        "moe_ids_tpe experts=1 top_k=1 tokens=290 routing=uniform fill=exact seed=1");
+    CU_ASSERT(asked <= 20); /* twice the logarithm of 1000 */
+}
+
 static void test_ties(void)
 {
     SHRINKS(
@@ -297,10 +311,15 @@ static void test_confirm(void)
 }
 
 static CU_TestInfo shrinking[] = {
-    {"smallest", test_smallest}, {"threshold", test_threshold},
-    {"ties", test_ties},         {"nothing smaller", test_nothing_smaller},
-    {"time", test_time},         {"broken", test_broken},
-    {"confirm", test_confirm},   CU_TEST_INFO_NULL,
+    {"smallest", test_smallest},
+    {"threshold", test_threshold},
+    {"few questions", test_few_questions},
+    {"ties", test_ties},
+    {"nothing smaller", test_nothing_smaller},
+    {"time", test_time},
+    {"broken", test_broken},
+    {"confirm", test_confirm},
+    CU_TEST_INFO_NULL,
 };
 
 static CU_SuiteInfo suites[] = {
