@@ -247,8 +247,8 @@ static void test_pair(void)
         "All 30 wrong elements are in expert 1, where row % 16 = 15, and every element there is "
         "wrong.");
     EXPLAINS(2, 64, 19, both_tails,
-             "All 192 wrong elements are in tokens from 32 on, rows from 16 on (the last partial "
-             "group of 16), "
+             "All 192 wrong elements are in tokens from 32 on, rows from 16 on, the last partial "
+             "group of 16, "
              "and every element there is wrong.");
     EXPLAINS(
         2, 4, 17, two,
