@@ -381,27 +381,30 @@ static void crashes(const char *key, bool prepares, tamper *early, const char *r
 
 #define CRASHES(key, early, reason) crashes(key, false, early, reason, __LINE__)
 
+/* Crashes on purpose that UBSan would stop first. */
+#define NO_UBSAN __attribute__((no_sanitize("undefined")))
+
 static void call_abort(const struct call *call)
 {
     (void)call;
     abort();
 }
 
-static void read_null(const struct call *call)
+NO_UBSAN static void read_null(const struct call *call)
 {
     (void)call;
     volatile const int *volatile nowhere = NULL;
     (void)*nowhere;
 }
 
-static void read_near_null(const struct call *call)
+NO_UBSAN static void read_near_null(const struct call *call)
 {
     (void)call;
     volatile const uint8_t *volatile nowhere = (const uint8_t *)(uintptr_t)288;
     (void)*nowhere;
 }
 
-static void read_weights(const struct call *call)
+NO_UBSAN static void read_weights(const struct call *call)
 {
     (void)*(volatile const uint8_t *)call->args[0];
 }
