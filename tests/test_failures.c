@@ -235,6 +235,45 @@ static void test_forbidden(void)
     CU_ASSERT(isnan(worst.expected));
 }
 
+static void write_first_column(const struct call *call)
+{
+    for (int64_t i = 0; i < count(call, op->n_tensors - 1); i += 3)
+        output(call)[i] = 0;
+}
+
+/* A pair in no list has no expert, and none is named. */
+static void test_unrouted(void)
+{
+    TOLD(SOME_UNROUTED, write_first_column, NULL,
+         "1 of 3 elements of dst that must not be written is written",
+         "The only overwritten element of 3 is in token 2, slot 0, row 0.");
+}
+
+static void other_ids_and_weights(const struct call *call)
+{
+    int32_t *ids = call->args[1];
+    ids[0] = (ids[0] + 1) % 8;
+    output(call)[1] += 1;
+}
+
+static void other_weights(const struct call *call)
+{
+    output(call)[1] += 1;
+}
+
+/* Reason, sentence and element are of one tensor. */
+static void test_two_outputs(void)
+{
+    const char *key = "moe_router_topk_softmax experts=8 top_k=2 tokens=6 fill=model";
+    struct worst worst =
+        TOLD(key, NULL, other_ids_and_weights, "1 of 12 elements of ids differs from the reference",
+             "The only wrong element of 12 is in token 0, slot 0.");
+    CU_ASSERT_STRING_EQUAL(worst.tensor, "ids");
+    worst = TOLD(key, NULL, other_weights, "1 of 12 judged elements of weights is out of tolerance",
+                 "The only wrong element of 12 is in token 0, slot 1 (the last).");
+    CU_ASSERT_STRING_EQUAL(worst.tensor, "weights");
+}
+
 /* ---- later attempts ---- */
 
 static void late_rows_if_threaded(const struct call *call)
@@ -569,6 +608,8 @@ static CU_TestInfo failures[] = {
     {"property", test_property},
     {"crashes", test_crashes},
     {"small call", test_small_call},
+    {"unrouted", test_unrouted},
+    {"two outputs", test_two_outputs},
     {"k blocks", test_k_blocks},
     {"not every run", test_not_every_run},
     CU_TEST_INFO_NULL,

@@ -312,6 +312,8 @@ static void test_twin(void)
     row.twin[2] = assay_f32_from_bits(assay_f32_bits(3) + 1);
     struct judgement judgement = judge(&row.in);
     SAID(judgement, TWIN_DIFFERS);
+    CU_ASSERT_EQUAL(judgement.worst.expected, (double)row.twin[2]);
+    CU_ASSERT_EQUAL(judgement.worst.tolerance, 0);
     FOUND(judgement, BIT(TWIN));
     CU_ASSERT_EQUAL(judgement.bad, 1);
     CU_ASSERT_EQUAL(judgement.worst.column, 2);
