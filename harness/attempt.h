@@ -2,9 +2,9 @@
 /*
  * The attempts that a check makes with one kernel on one case, all in one child process.
  *
- * PLAIN      One thread; buffers end at an unmapped page; poison A in whatever the kernel must write
- *            or must not depend on.
- * AGAIN      Several threads; buffers begin at an unmapped page; poison B. A call is made
+ * PLAIN      One thread; buffers end at an unmapped page; poison A in outputs, B in scratch and
+ *            prepared memory.
+ * AGAIN      Several threads; buffers begin at an unmapped page; the poisons swapped. A call is made
  *            while the first input is zeroed at the same addresses, then the case's own, then
  *            one with about half the batch on the same scratch and prepared memory, then the first
  *            again over fresh poison.
