@@ -250,8 +250,8 @@ static struct assay_expected expect(const shape_t *s, const int32_t *ids, const 
     return out;
 }
 
-static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics, const int64_t *column,
-                   int64_t n_columns, struct assay_expected *expected)
+static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
+                   const int64_t *column, int64_t n_columns, struct assay_expected *expected)
 {
     (void)tensor, (void)numerics;
     const shape_t *s = shape;

@@ -154,8 +154,8 @@ static struct assay_expected expect(float gate_f32, float up_f32)
     return out;
 }
 
-static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics, const int64_t *column,
-                   int64_t n_columns, struct assay_expected *expected)
+static bool oracle(const void *shape, void *const *t, size_t tensor, enum assay_numerics numerics,
+                   const int64_t *column, int64_t n_columns, struct assay_expected *expected)
 {
     (void)tensor, (void)numerics;
     const shape_t *s = shape;

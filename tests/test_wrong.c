@@ -15,7 +15,7 @@
 
 static const struct check_options options = {
     .threads = 2,
-    .seconds = 5,
+    .seconds = 20,
     .memory_bytes = (int64_t)1 << 30,
     .max_oracle = (int64_t)1 << 28,
     .max_ref = (int64_t)1 << 30,
@@ -128,7 +128,8 @@ int main(int argc, char **argv)
 {
     struct error error = {0};
     struct trial *trials =
-        calloc(n_wrong_matmul + n_wrong_matmul_more + n_wrong_others + n_wrong_elementwise, sizeof(*trials));
+        calloc(n_wrong_matmul + n_wrong_matmul_more + n_wrong_others + n_wrong_elementwise,
+               sizeof(*trials));
     size_t count = 0, missed = 0;
     bool all = argc == 4 && strcmp(argv[3], "table") == 0;
     if ((argc != 3 && !all) || !trials)

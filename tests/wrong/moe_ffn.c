@@ -96,8 +96,8 @@ static void run_token(enum bug bug, const shape_t *s, const args_t *a, int64_t t
     for (int64_t i = 0; i < s->hidden; i++)
         sum[i] = 0;
     for (int64_t slot = 0; slot < s->top_k && ids[slot] >= 0; slot++)
-        add_slot(bug, s, a, &a->x[source * s->hidden], ids[slot],
-                 weight_of(bug, s, weights, slot), h, sum);
+        add_slot(bug, s, a, &a->x[source * s->hidden], ids[slot], weight_of(bug, s, weights, slot),
+                 h, sum);
     float *out = &a->out[token * s->hidden];
     bool spoilt = bug == SPREADING_NAN && token > 0 && !isfinite(out[-1]);
     for (int64_t i = 0; i < s->hidden; i++)
@@ -152,11 +152,15 @@ static int64_t depth(const void *shape)
     return 8;
 }
 
-#define WRONG(text, which)                                                                 \
-    {                                                                                      \
-        .bug = text,                                                                       \
-        .kernel = {.op = "moe_ffn", .name = #which, .tier = "ref", .numerics = ASSAY_F32,  \
-                   .depth = depth, .run = run_##which},                                    \
+#define WRONG(text, which)                \
+    {                                     \
+        .bug = text,                      \
+        .kernel = {.op = "moe_ffn",       \
+                   .name = #which,        \
+                   .tier = "ref",         \
+                   .numerics = ASSAY_F32, \
+                   .depth = depth,        \
+                   .run = run_##which},   \
     }
 
 const struct wrong wrong_moe_ffn[] = {
