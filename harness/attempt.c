@@ -55,7 +55,7 @@ static bool ask_needs(const struct job *job, size_t index)
     const struct assay_case *item = job->expectation->item;
     int64_t tensors = case_bytes(item);
     int64_t bytes = assay_add(tensors, assay_add(needs->prepared_bytes, needs->scratch_bytes));
-    if (bytes < 0 || bytes > job->memory_bytes)
+    if (bytes < 0 || bytes > job->options->memory_bytes)
         return stop(report, "with its prepared weights and scratch the case is over the memory "
                             "budget");
     return true;
@@ -84,9 +84,19 @@ static bool ask(const struct job *job)
     return true;
 }
 
-/* In the child: the call itself. */
-static const char *call(const struct job *job, const struct attempt *attempt)
+/* In the child: of scratch or prepared memory, so that what is computed from it is told from what is
+ * not written. */
+static void poison_memory(const struct guarded *memory, enum poison of_outputs)
 {
+    poison_fill(memory->data, memory->bytes, other_poison(of_outputs));
+}
+
+/* In the child: the call itself. */
+static const char *call(const struct job *job, const struct attempt *attempt, enum stage stage)
+{
+    job->report->stage = stage;
+    if (job->without == USED_SCRATCH)
+        poison_memory(&job->report->scratch, attempt->poison);
     void *pointers[ASSAY_MAX_TENSORS];
     attempt_pointers(attempt, pointers);
     if (job->kernel->prepare)
@@ -99,26 +109,25 @@ static const char *call(const struct job *job, const struct attempt *attempt)
 static const char *call_small(const struct job *job, const struct attempt *attempt)
 {
     const struct expectation *x = job->expectation;
-    if (!x->has_small)
+    if (!x->has_small || job->without == SMALL_CALL)
         return NULL;
     struct attempt small = *attempt;
     memcpy(small.shape, x->small_shape, sizeof(small.shape));
     small.inputs = &x->small_inputs;
     small.outputs = job->small_outputs;
-    return call(job, &small);
+    return call(job, &small, STAGE_SMALL_RUN);
 }
 
-/* In the child: whether outputs over different poisons differ anywhere but there. */
-static bool outputs_differ(const struct attempt *plain, const struct attempt *again)
+bool attempts_differ(const struct attempt *attempt, const struct attempt *other)
 {
-    const struct assay_op *op = plain->outputs.op;
+    const struct assay_op *op = attempt->outputs.op;
     for (size_t t = 0; t < op->n_tensors; t++) {
-        const struct guarded *a = &plain->outputs.buffers[t], *b = &again->outputs.buffers[t];
+        const struct guarded *a = &attempt->outputs.buffers[t], *b = &other->outputs.buffers[t];
         size_t bytes = assay_dtype_bytes(op->tensors[t].dtype);
         for (int64_t i = 0; i < (int64_t)(a->bytes / bytes); i++) {
             if (!elements_equal(&op->tensors[t], a->data, b->data, i) &&
-                !(still_poison(a, i, bytes, plain->poison) &&
-                  still_poison(b, i, bytes, again->poison)))
+                !(still_poison(a, i, bytes, attempt->poison) &&
+                  still_poison(b, i, bytes, other->poison)))
                 return true;
         }
     }
@@ -135,11 +144,11 @@ static const char *call_zeroed(const struct job *job, const struct attempt *atte
         i++;
     const struct guarded *input = &attempt->inputs->buffers[i];
     const struct guarded *original = &job->expectation->inputs[PLAIN].buffers[i];
-    if (op->tensors[i].role != ASSAY_INPUT || !input->data)
+    if (op->tensors[i].role != ASSAY_INPUT || !input->data || job->without == ZEROED_INPUT)
         return NULL;
     guarded_writable(input);
     memset(input->data, 0, input->bytes);
-    const char *refusal = call(job, attempt);
+    const char *refusal = call(job, attempt, STAGE_RUN);
     memcpy(input->data, original->data, input->bytes);
     guarded_read_only(input);
     tensors_poison(&attempt->outputs, attempt->poison);
@@ -156,29 +165,28 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     if (job->kernel->prepare)
         job->kernel->prepare(attempt->shape, pointers, job->report->prepared.data,
                              attempt->threads);
-    job->report->stage = STAGE_RUN;
     const char *refusal = NULL;
     if (attempt == &job->attempts[AGAIN] && job->expectation->has_copies)
         refusal = call_zeroed(job, attempt);
-    refusal = refusal ? refusal : call(job, attempt);
+    refusal = refusal ? refusal : call(job, attempt, STAGE_RUN);
     if (refusal || attempt != &job->attempts[AGAIN] || !job->expectation->has_copies)
         return refusal;
-    job->report->first_differs = outputs_differ(&job->attempts[PLAIN], attempt);
     refusal = call_small(job, attempt);
     tensors_poison(&attempt->outputs, attempt->poison);
-    return refusal ? refusal : call(job, attempt);
+    return refusal ? refusal : call(job, attempt, STAGE_RUN);
 }
 
 /* In the child: maps the kernel's memory for an attempt. */
-static bool make_memory(struct child_report *report, const struct needs *needs, enum poison poison)
+static bool make_memory(struct child_report *report, const struct needs *needs,
+                        enum poison of_outputs)
 {
     struct error error;
     report->stage = STAGE_MEMORY;
     if (!guarded_make_aligned(&report->prepared, needs->prepared_bytes, &error) ||
         !guarded_make_aligned(&report->scratch, needs->scratch_bytes, &error))
         return stop(report, "%s", error.text);
-    poison_fill(report->prepared.data, report->prepared.bytes, poison);
-    poison_fill(report->scratch.data, report->scratch.bytes, poison);
+    poison_memory(&report->prepared, of_outputs);
+    poison_memory(&report->scratch, of_outputs);
     return true;
 }
 
@@ -195,7 +203,7 @@ static bool make_judged_attempt(const struct job *job, size_t index)
 {
     struct child_report *report = job->report;
     struct float_state initial = float_state_get();
-    if (index == FLUSHING)
+    if (index == FLUSHING && job->without != FLUSH)
         float_state_flush();
     struct float_state before = float_state_get();
     const char *refusal = make_attempt(job, &job->attempts[index]);
@@ -220,9 +228,9 @@ static void work(void *context)
     }
 }
 
-bool job_run(struct job *job, double seconds, struct sandbox_result *end, struct error *error)
+bool job_run(struct job *job, struct sandbox_result *end, struct error *error)
 {
-    return sandbox_run(work, job, seconds, end, error);
+    return sandbox_run(work, job, job->options->seconds, end, error);
 }
 
 static bool make_outputs(struct attempt *attempt, const struct assay_op *op,
@@ -275,10 +283,11 @@ static bool make_property_attempt(struct job *job, const struct assay_property *
 }
 
 bool job_make(struct job *job, const struct expectation *x, const struct assay_kernel *kernel,
-              int threads, int64_t memory_bytes, struct error *error)
+              const struct check_options *options, struct error *error)
 {
-    *job = (struct job){.expectation = x, .kernel = kernel, .memory_bytes = memory_bytes};
+    *job = (struct job){.expectation = x, .kernel = kernel, .options = options};
     const struct assay_op *op = x->item->op;
+    int threads = threads_of(x->item, options);
     if (!guarded_make_aligned(&job->report_memory, sizeof(struct child_report), error) ||
         !make_case_attempt(job, PLAIN, 1, error) ||
         !make_case_attempt(job, AGAIN, threads < 2 ? 2 : threads, error) ||
@@ -305,44 +314,4 @@ void job_free(struct job *job)
     }
     tensors_free(&job->small_outputs);
     guarded_free(&job->report_memory);
-}
-
-static bool locate(const struct guarded *buffer, const char *name, uintptr_t address, char *text,
-                   size_t size)
-{
-    uintptr_t map = (uintptr_t)buffer->map, data = (uintptr_t)buffer->data;
-    if (!buffer->map || address < map || address >= map + buffer->map_bytes)
-        return false;
-    if (address >= data && address < data + buffer->hole) {
-        snprintf(text, size, "at byte %zu of the file that %s is mapped from, far before it",
-                 (size_t)(address - data), name);
-    } else if (address >= data + buffer->bytes) {
-        size_t past = (size_t)(address - data - buffer->bytes) + 1;
-        snprintf(text, size, "%zu byte%s past the end of %s", past, past == 1 ? "" : "s", name);
-    } else if (address < data) {
-        size_t before = (size_t)(data - address);
-        snprintf(text, size, "%zu byte%s before the start of %s", before, before == 1 ? "" : "s",
-                 name);
-    } else {
-        snprintf(text, size, "writing to byte %zu of %s, an input", (size_t)(address - data), name);
-    }
-    return true;
-}
-
-void job_locate(const struct job *job, uintptr_t address, char *text, size_t size)
-{
-    const struct assay_op *op = job->expectation->item->op;
-    for (size_t a = 0; a < job->count; a++) {
-        const struct attempt *attempt = &job->attempts[a];
-        for (size_t i = 0; i < op->n_tensors; i++) {
-            const char *name = op->tensors[i].name;
-            if (locate(&attempt->inputs->buffers[i], name, address, text, size) ||
-                locate(&attempt->outputs.buffers[i], name, address, text, size))
-                return;
-        }
-    }
-    if (locate(&job->report->scratch, "scratch", address, text, size) ||
-        locate(&job->report->prepared, "the prepared weights", address, text, size))
-        return;
-    snprintf(text, size, address ? "at an address in no buffer" : "at an unknown address");
 }

@@ -2,9 +2,9 @@
 /*
  * The attempts that a check makes with one kernel on one case, all in one child process.
  *
- * PLAIN      One thread; buffers end at an unmapped page; poison A in whatever the kernel must write
- *            or must not depend on.
- * AGAIN      Several threads; buffers begin at an unmapped page; poison B. A call is made
+ * PLAIN      One thread; buffers end at an unmapped page; poison A in outputs, B in scratch and
+ *            prepared memory.
+ * AGAIN      Several threads; buffers begin at an unmapped page; the poisons swapped. A call is made
  *            while the first input is zeroed at the same addresses, then the case's own, then
  *            one with about half the batch on the same scratch and prepared memory, then the first
  *            again over fresh poison.
@@ -27,7 +27,7 @@ struct attempt {
     const struct assay_property *property; /* NULL: the case's own call */
     int64_t shape[ASSAY_MAX_DIMS];
     int threads;
-    enum poison poison;
+    enum poison poison; /* of the outputs; scratch and prepared memory hold the other */
     const struct tensors *inputs;
     struct tensors own_inputs; /* of a property */
     struct tensors outputs;    /* SHARED */
@@ -43,6 +43,7 @@ enum stage {
     STAGE_MEMORY,
     STAGE_PREPARE,
     STAGE_RUN,
+    STAGE_SMALL_RUN, /* the call with a smaller batch */
     STAGES
 };
 
@@ -55,14 +56,26 @@ struct child_report {
     struct needs needs[MAX_ATTEMPTS];
     struct guarded prepared, scratch; /* of the last attempt, to tell what an address is */
     int finished;                     /* attempts */
-    int first_differs; /* AGAIN's first call, on fresh memory, already differs from PLAIN */
     int float_state_changed, wrote_beside_memory;
 };
 
+/* A condition that a later attempt adds to the first, and that can be left out to see whether it is
+ * the one that matters. */
+enum condition {
+    NO_CONDITION,
+    THREADS,
+    USED_SCRATCH,
+    ZEROED_INPUT,
+    SMALL_CALL,
+    OTHER_POISON,
+    FLUSH
+};
+
 struct job {
+    enum condition without;
     const struct expectation *expectation;
     const struct assay_kernel *kernel;
-    int64_t memory_bytes; /* budget */
+    const struct check_options *options;
     size_t count;
     struct attempt attempts[MAX_ATTEMPTS];
     struct tensors small_outputs; /* PRIVATE, of the smaller call */
@@ -72,17 +85,17 @@ struct job {
 
 /* On failure, too, job_free is due. */
 bool job_make(struct job *job, const struct expectation *expectation,
-              const struct assay_kernel *kernel, int threads, int64_t memory_bytes,
+              const struct assay_kernel *kernel, const struct check_options *options,
               struct error *error);
 void job_free(struct job *job);
 
 /* Asks and makes the attempts in a child process. */
-bool job_run(struct job *job, double seconds, struct sandbox_result *end, struct error *error);
+bool job_run(struct job *job, struct sandbox_result *end, struct error *error);
 
 /* An attempt's tensors, in the order of the args struct. */
 void attempt_pointers(const struct attempt *attempt, void **pointers);
 
-/* "3 bytes past the end of ids", from the address that a crash touched. */
-void job_locate(const struct job *job, uintptr_t address, char *text, size_t size);
+/* Whether two attempts' outputs differ anywhere but where neither wrote. */
+bool attempts_differ(const struct attempt *attempt, const struct attempt *other);
 
 #endif

@@ -2,13 +2,14 @@
 #include "harness/check.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/agree.h"
 #include "harness/attempt.h"
+#include "harness/crash.h"
 #include "harness/diagnose.h"
 #include "harness/random.h"
 #include "harness/text.h"
@@ -26,52 +27,6 @@ int threads_of(const struct assay_case *item, const struct check_options *option
     return options->threads > 0 ? options->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-/* Whether the contract says that an element is not written. */
-static bool is_untouched(const struct expectation *x, size_t index, int64_t element,
-                         int64_t columns)
-{
-    const struct assay_tensor *tensor = &x->item->op->tensors[index];
-    if (tensor->role == ASSAY_OUT_REAL)
-        return x->expected[element / columns * x->n_columns].untouched;
-    size_t bytes = assay_dtype_bytes(tensor->dtype);
-    return still_poison(&x->reference.buffers[index], element, bytes, POISON_A) &&
-           still_poison(&x->reference_b.buffers[index], element, bytes, POISON_B);
-}
-
-/* Compares the outputs of PLAIN and AGAIN with each other and with where the contract wants a
- * write. */
-static void judge_writes(const struct job *job, size_t index, struct judgement *judgement)
-{
-    const struct expectation *x = job->expectation;
-    const struct assay_tensor *tensor = &x->item->op->tensors[index];
-    const struct guarded *plain = &job->attempts[PLAIN].outputs.buffers[index];
-    const struct guarded *again = &job->attempts[AGAIN].outputs.buffers[index];
-    size_t bytes = assay_dtype_bytes(tensor->dtype);
-    int64_t columns = plain->data ? tensor->columns(x->item->shape) : 1;
-    for (int64_t i = 0; i < (int64_t)(plain->bytes / bytes); i++) {
-        bool untouched = is_untouched(x, index, i, columns);
-        bool plain_poison = still_poison(plain, i, bytes, POISON_A);
-        bool again_poison = still_poison(again, i, bytes, POISON_B);
-        const char *what = NULL;
-        enum layer layer = LAYER_WRITES;
-        if (untouched && !(plain_poison && again_poison)) {
-            what = "is written, which the contract forbids";
-        } else if (!untouched && plain_poison && again_poison) {
-            what = "is not written";
-        } else if (!untouched && !elements_equal(tensor, plain->data, again->data, i)) {
-            what = job->report->first_differs || !x->has_copies
-                       ? "differs between one thread and several, or with what memory held before"
-                       : "differs when its scratch served another call before";
-            layer = LAYER_AGAIN;
-        }
-        if (what) {
-            judgement->bad++;
-            judge_say(judgement, layer, "%s[%lld, %lld] %s", tensor->name, (long long)(i / columns),
-                      (long long)(i % columns), what);
-        }
-    }
-}
-
 static void judge_canaries(const struct job *job, struct judgement *judgement)
 {
     const struct assay_op *op = job->expectation->item->op;
@@ -84,48 +39,6 @@ static void judge_canaries(const struct job *job, struct judgement *judgement)
     }
     if (job->report->wrote_beside_memory)
         judge_say(judgement, LAYER_CANARY, "writes beside its scratch or prepared memory");
-}
-
-/* Where the contract promises bits whatever MXCSR says, compares FLUSHING with PLAIN. */
-static void judge_flushing_bits(const struct job *job, struct judgement *judgement)
-{
-    const struct assay_op *op = job->expectation->item->op;
-    for (size_t t = 0; t < op->n_tensors; t++) {
-        const struct guarded *plain = &job->attempts[PLAIN].outputs.buffers[t];
-        int64_t count = (int64_t)(plain->bytes / assay_dtype_bytes(op->tensors[t].dtype));
-        for (int64_t i = 0; i < count; i++) {
-            if (elements_equal(&op->tensors[t], plain->data,
-                               job->attempts[FLUSHING].outputs.buffers[t].data, i))
-                continue;
-            judge_say(judgement, LAYER_FLUSHING,
-                      "%s differs where MXCSR's FTZ and DAZ are set or buffers are less aligned",
-                      op->tensors[t].name);
-            return;
-        }
-    }
-}
-
-static void judge_properties(const struct job *job, const struct kernel *kernel,
-                             struct judgement *judgement)
-{
-    const struct attempt *plain = &job->attempts[PLAIN];
-    void *pointers[ASSAY_MAX_TENSORS], *other[ASSAY_MAX_TENSORS];
-    attempt_pointers(plain, pointers);
-    for (size_t a = FIRST_PROPERTY; a < job->count; a++) {
-        const struct attempt *attempt = &job->attempts[a];
-        size_t tensor = 0;
-        attempt_pointers(attempt, other);
-        int64_t broken =
-            attempt->property->broken(plain->shape, pointers, attempt->shape, other,
-                                      (enum assay_numerics)kernel->abi->numerics, &tensor);
-        if (broken < 0)
-            continue;
-        const struct assay_tensor *where = &kernel->op->tensors[tensor];
-        int64_t columns = where->columns(plain->shape);
-        judge_say(judgement, LAYER_PROPERTY, "%s[%lld, %lld] breaks the property: %s", where->name,
-                  (long long)(broken / columns), (long long)(broken % columns),
-                  attempt->property->name);
-    }
 }
 
 /* What a kernel's outputs are judged against: the case's expectation, or its own choice where the
@@ -174,28 +87,50 @@ static void judge_all_bits(const struct job *job, const struct target *target,
     }
 }
 
-static bool judge_all_reals(const struct job *job, const struct kernel *kernel,
-                            const struct target *target, bool *wrong, struct judgement *judgement,
-                            struct error *error)
+/* Judges the attempt with MXCSR's flush bits set. */
+static bool judge_flushing(const struct job *job, const struct kernel *kernel,
+                           const struct target *target, bool *wrong, struct judgement *judgement,
+                           struct error *error)
 {
-    const struct expectation *x = job->expectation;
-    const char *name = x->item->op->tensors[x->real].name;
-    struct judge_input in = input_of(job, kernel, target, PLAIN);
-    in.wrong = wrong;
-    if (!judge_real(&in, name, judgement, error))
-        return false;
-    if (x->item->op->any_mxcsr || judgement->layers || job->count <= FLUSHING)
-        return true;
     struct judgement flushing = {0};
-    in = input_of(job, kernel, target, FLUSHING);
-    if (!judge_real(&in, name, &flushing, error))
+    struct judge_input in = input_of(job, kernel, target, FLUSHING);
+    in.wrong = wrong;
+    bool matters = true;
+    if (!judge_real(&in, job->expectation->item->op->tensors[job->expectation->real].name,
+                    &flushing, error) ||
+        (flushing.reason[0] && !flushing_matters(job, &matters, error)))
         return false;
     if (flushing.reason[0]) {
-        judge_say(judgement, LAYER_FLUSHING,
-                  "with MXCSR's FTZ and DAZ set, or buffers less aligned, %.150s", flushing.reason);
+        judge_say(judgement, LAYER_FLUSHING, "%s, %.150s",
+                  matters ? "only with FTZ and DAZ set" : "where buffers are less aligned",
+                  flushing.reason);
         judgement->worst = flushing.worst;
     }
-    return true;
+    return !flushing.reason[0] || diagnose_values(job, target->bits, wrong, judgement, error);
+}
+
+/* Judges the first attempt. What was told before stays told. */
+static bool judge_plain(const struct job *job, const struct kernel *kernel,
+                        const struct target *target, bool *wrong, struct judgement *judgement,
+                        struct error *error)
+{
+    const struct expectation *x = job->expectation;
+    bool first = judgement->layers == 0;
+    struct worst told = judgement->worst;
+    judge_all_bits(job, target, judgement);
+    bool is_told = judgement->layers != 0;
+    if (first)
+        told = judgement->worst;
+    if (x->rows > 0) {
+        struct judge_input in = input_of(job, kernel, target, PLAIN);
+        in.wrong = wrong;
+        if (!judge_real(&in, x->item->op->tensors[x->real].name, judgement, error))
+            return false;
+    }
+    if (is_told)
+        judgement->worst = told;
+    return !first || !judgement->layers ||
+           diagnose_values(job, target->bits, wrong, judgement, error);
 }
 
 static bool judge_values(const struct job *job, const struct kernel *kernel,
@@ -206,9 +141,11 @@ static bool judge_values(const struct job *job, const struct kernel *kernel,
     bool *wrong = calloc((size_t)(x->rows * x->n_columns) + 1, sizeof(*wrong));
     if (!wrong)
         return fail(error, "out of memory");
-    judge_all_bits(job, target, judgement);
-    bool judged = (x->rows == 0 || judge_all_reals(job, kernel, target, wrong, judgement, error)) &&
-                  (judgement->layers == 0 || diagnose(job, target->bits, wrong, judgement, error));
+    bool judged = judge_plain(job, kernel, target, wrong, judgement, error) &&
+                  judge_agreement(job, judgement, error);
+    if (judged && x->rows > 0 && !x->item->op->any_mxcsr && !judgement->layers &&
+        job->count > FLUSHING)
+        judged = judge_flushing(job, kernel, target, wrong, judgement, error);
     free(wrong);
     return judged;
 }
@@ -271,23 +208,26 @@ static const struct {
     [STAGE_MEMORY] = {"the filling of its memory", SKIPPED, LAYERS},
     [STAGE_PREPARE] = {"prepare", CRASHED, LAYER_CRASH},
     [STAGE_RUN] = {"run", FAIL, LAYER_REFUSAL},
+    [STAGE_SMALL_RUN] = {"run", FAIL, LAYER_REFUSAL},
 };
 
 /* The verdict of a kernel that did not return from all its attempts; false if it did. */
-static bool judge_end(const struct job *job, const struct sandbox_result *end, double seconds,
+static bool judge_end(const struct job *job, const struct sandbox_result *end,
                       struct result *result)
 {
     struct judgement *judgement = &result->judgement;
+    char when[160], text[256];
     enum stage stage = job->report->stage < STAGES ? job->report->stage : STAGE_RUN;
     const char *name = stages[stage].name;
-    char text[256];
+    crash_when(job, when, sizeof(when));
     if (end->end == SANDBOX_TIMED_OUT) {
         result->verdict = TIMEOUT;
-        judge_say(judgement, LAYER_TIME, "%s did not return within %g s", name, seconds);
+        judge_say(judgement, LAYER_TIME, "%s did not return within %g s%s", name,
+                  job->options->seconds, when);
     } else if (end->end == SANDBOX_CRASHED && end->signal) {
         result->verdict = CRASHED;
-        job_locate(job, end->address, text, sizeof(text));
-        judge_say(judgement, LAYER_CRASH, "%s in %s, %s", strsignal(end->signal), name, text);
+        crash_say(job, end, name, text, sizeof(text));
+        judge_say(judgement, LAYER_CRASH, "%s%s", text, when);
     } else if (job->report->stopped) {
         result->verdict = stages[stage].verdict;
         text_escape(text, sizeof(text), job->report->reason, sizeof(job->report->reason));
@@ -297,7 +237,8 @@ static bool judge_end(const struct job *job, const struct sandbox_result *end, d
             judge_say(judgement, stages[stage].layer, "%s", text);
     } else if (job->report->finished < (int)job->count) {
         result->verdict = CRASHED;
-        judge_say(judgement, LAYER_CRASH, "%s ended the process instead of returning", name);
+        judge_say(judgement, LAYER_CRASH, "%s ended the process instead of returning%s", name,
+                  when);
     } else {
         return false;
     }
@@ -309,22 +250,19 @@ static bool judge_outputs(const struct job *job, const struct kernel *kernel,
 {
     const struct expectation *x = job->expectation;
     const struct assay_op *op = x->item->op;
-    bool rounded = kernel->abi->numerics == ASSAY_F16;
-    struct target target = {.expected = rounded ? x->rounded : x->expected};
+    struct target target = {.expected = expected_of(x, kernel->abi)};
     memcpy(target.bits, x->reference.pointers, sizeof(target.bits));
-    if (!(op->reconcile ? judge_reconciled(job, kernel, judgement, error)
+    if (!judge_writes(job, judgement, error) ||
+        !(op->reconcile ? judge_reconciled(job, kernel, judgement, error)
                         : judge_values(job, kernel, &target, judgement, error)))
         return false;
-    for (size_t i = 0; i < op->n_tensors; i++) {
-        if (is_output(&op->tensors[i]))
-            judge_writes(job, i, judgement);
-    }
-    if (op->any_mxcsr && judgement->layers == 0 && job->count > FLUSHING)
-        judge_flushing_bits(job, judgement);
-    judge_properties(job, kernel, judgement);
+    bool right = judgement->layers == 0;
+    judge_properties(job, judgement);
     judge_canaries(job, judgement);
     if (job->report->float_state_changed)
         judge_say(judgement, LAYER_FLOAT_STATE, "leaves MXCSR or the x87 control word changed");
+    if (right && judgement->layers) /* no element is to blame */
+        judgement->worst = (struct worst){0};
     return true;
 }
 
@@ -349,11 +287,9 @@ static bool run_and_judge(struct job *job, const struct kernel *kernel,
                           struct error *error)
 {
     struct sandbox_result end;
-    int threads = threads_of(result->item, options);
-    if (!job_make(job, job->expectation, kernel->abi, threads, options->memory_bytes, error) ||
-        !job_run(job, options->seconds, &end, error))
+    if (!job_make(job, job->expectation, kernel->abi, options, error) || !job_run(job, &end, error))
         return false;
-    if (judge_end(job, &end, options->seconds, result))
+    if (judge_end(job, &end, result))
         return true;
     struct judgement *judgement = &result->judgement;
     if (!judge_outputs(job, kernel, judgement, error))

@@ -26,6 +26,7 @@ struct check_options {
     int64_t memory_bytes; /* budget of a case's tensors, and of a kernel's own memory with them */
     int64_t max_oracle;   /* multiply-adds that the oracle may spend on a case */
     int64_t max_ref;      /* multiply-adds beyond which the ref tier is skipped */
+    bool terse;           /* the verdict is wanted, not where and when a kernel fails */
 };
 
 /* The memory that a kernel asks for. */
@@ -66,6 +67,10 @@ struct expectation {
 /* What is made only if a kernel will be judged by it: bits. */
 enum { NEEDS_TWIN = 1, NEEDS_ROUNDED = 2 };
 unsigned expectation_needs(const struct assay_kernel *kernel);
+
+/* Of a kernel's class: expected or rounded. */
+const struct assay_expected *expected_of(const struct expectation *expectation,
+                                         const struct assay_kernel *kernel);
 
 bool expectation_make(struct expectation *expectation, const struct assay_case *item,
                       unsigned needs, const struct check_options *options, struct error *error);

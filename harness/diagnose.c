@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/diagnose.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness/explain.h"
 
-/* Elements that are looked at; of larger tensors, those around the worst. */
 #define MAX_OBSERVATIONS 200000
 
 struct observations {
@@ -31,50 +31,79 @@ static void observe(const struct job *job, size_t tensor, int64_t row, int64_t c
         seen->names[seen->n_names] = at[seen->n_names].name;
 }
 
-static void observe_real(const struct job *job, const bool *wrong, const struct worst *worst,
-                         struct observations *seen)
-{
-    const struct expectation *x = job->expectation;
-    int64_t first = worst->row * x->n_columns - MAX_OBSERVATIONS / 2;
-    for (int64_t i = first < 0 ? 0 : first;
-         i < x->rows * x->n_columns && seen->count < MAX_OBSERVATIONS; i++) {
-        if (!x->expected[i].untouched)
-            observe(job, x->real, i / x->n_columns, x->columns[i % x->n_columns], wrong[i], seen);
-    }
-}
-
-static void observe_bits(const struct job *job, size_t tensor, const void *expected,
-                         const struct worst *worst, struct observations *seen)
+/* Returns how many there would have been to observe. */
+static size_t observe_marked(const struct job *job, size_t tensor, const uint8_t *marks,
+                             int64_t centre, struct observations *seen)
 {
     const struct assay_tensor *t = &job->expectation->item->op->tensors[tensor];
     const void *shape = job->expectation->item->shape;
-    const void *got = job->attempts[PLAIN].outputs.pointers[tensor];
-    int64_t columns = t->columns(shape), count = t->count(shape);
-    int64_t first = worst->row * columns + worst->column - MAX_OBSERVATIONS / 2;
-    first = first < 0 ? 0 : first;
-    for (int64_t i = first; i < count && seen->count < MAX_OBSERVATIONS; i++)
-        observe(job, tensor, i / columns, i % columns, !elements_equal(t, expected, got, i), seen);
+    int64_t columns = t->columns(shape), count = t->count(shape), before = 0;
+    size_t marked = 0;
+    for (int64_t i = 0; i < count; i++) {
+        marked += marks[i] != MARK_NONE;
+        before += marks[i] != MARK_NONE && i < centre;
+    }
+    int64_t skipped = marked > MAX_OBSERVATIONS ? before - MAX_OBSERVATIONS / 2 : 0;
+    for (int64_t i = 0; i < count && seen->count < MAX_OBSERVATIONS; i++) {
+        if (marks[i] != MARK_NONE && skipped-- <= 0)
+            observe(job, tensor, i / columns, i % columns, marks[i] == MARK_WRONG, seen);
+    }
+    return marked;
 }
 
-bool diagnose(const struct job *job, void *const *bits, const bool *wrong,
-              struct judgement *judgement, struct error *error)
+bool diagnose(const struct job *job, size_t tensor, const uint8_t *marks, int64_t centre,
+              const char *adjective, struct judgement *judgement, struct error *error)
 {
-    const struct assay_op *op = job->expectation->item->op;
-    size_t tensor = 0;
-    while (tensor < op->n_tensors && op->tensors[tensor].name != judgement->worst.tensor)
-        tensor++;
-    if (!op->locate || tensor == op->n_tensors)
+    char *text = judgement->explanation;
+    size_t size = sizeof(judgement->explanation);
+    if (!job->expectation->item->op->locate || job->options->terse)
         return true;
     struct observations seen = {.items = calloc(MAX_OBSERVATIONS, sizeof(*seen.items))};
     if (!seen.items)
         return fail(error, "out of memory");
-    if (op->tensors[tensor].role == ASSAY_OUT_REAL)
-        observe_real(job, wrong, &judgement->worst, &seen);
-    else
-        observe_bits(job, tensor, bits[tensor], &judgement->worst, &seen);
-    bool explained =
-        seen.count == 0 || explain(seen.names, seen.n_names, seen.items, seen.count,
-                                   judgement->explanation, sizeof(judgement->explanation), error);
+    size_t marked = observe_marked(job, tensor, marks, centre, &seen);
+    bool explained = seen.count == 0 || explain(adjective, seen.names, seen.n_names, seen.items,
+                                                seen.count, text, size, error);
+    size_t used = strlen(text);
+    if (explained && marked > seen.count)
+        snprintf(text + used, size - used, " Looked at: %zu of %zu elements.", seen.count, marked);
     free(seen.items);
+    return explained;
+}
+
+static void mark_real(const struct expectation *x, const bool *wrong, uint8_t *marks)
+{
+    int64_t columns = x->item->op->tensors[x->real].columns(x->item->shape);
+    for (int64_t i = 0; i < x->rows * x->n_columns; i++) {
+        int64_t element = i / x->n_columns * columns + x->columns[i % x->n_columns];
+        if (!x->expected[i].untouched)
+            marks[element] = wrong[i] ? MARK_WRONG : MARK_RIGHT;
+    }
+}
+
+bool diagnose_values(const struct job *job, void *const *bits, const bool *wrong,
+                     struct judgement *judgement, struct error *error)
+{
+    const struct expectation *x = job->expectation;
+    const struct assay_op *op = x->item->op;
+    const struct worst *worst = &judgement->worst;
+    size_t index = 0;
+    while (index < op->n_tensors && op->tensors[index].name != worst->tensor)
+        index++;
+    if (index == op->n_tensors)
+        return true;
+    const struct assay_tensor *tensor = &op->tensors[index];
+    int64_t count = tensor->count(x->item->shape);
+    uint8_t *marks = calloc((size_t)count + 1, 1);
+    if (!marks)
+        return fail(error, "out of memory");
+    const void *got = job->attempts[PLAIN].outputs.pointers[index];
+    if (tensor->role == ASSAY_OUT_REAL)
+        mark_real(x, wrong, marks);
+    for (int64_t i = 0; tensor->role == ASSAY_OUT_BITS && i < count; i++)
+        marks[i] = elements_equal(tensor, bits[index], got, i) ? MARK_RIGHT : MARK_WRONG;
+    int64_t centre = worst->row * tensor->columns(x->item->shape) + worst->column;
+    bool explained = diagnose(job, index, marks, centre, "wrong", judgement, error);
+    free(marks);
     return explained;
 }

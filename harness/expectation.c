@@ -193,6 +193,12 @@ unsigned expectation_needs(const struct assay_kernel *kernel)
     return (kernel->twin ? NEEDS_TWIN : 0) | (kernel->numerics == ASSAY_F16 ? NEEDS_ROUNDED : 0);
 }
 
+const struct assay_expected *expected_of(const struct expectation *x,
+                                         const struct assay_kernel *kernel)
+{
+    return kernel->numerics == ASSAY_F16 ? x->rounded : x->expected;
+}
+
 bool expectation_make(struct expectation *x, const struct assay_case *item, unsigned needs,
                       const struct check_options *options, struct error *error)
 {

@@ -183,8 +183,14 @@ static void measure_row(const struct judge_input *in, const char *tensor, int64_
         if (rank > m->worst_rank) {
             m->worst_rank = rank;
             int64_t column = in->judged_columns[i];
+            bool bound = layers != 1u << LAYER_TWIN;
             judgement->worst = (struct worst){
-                tensor, row, column, (double)got, expected->value, tolerance_of(in, expected)};
+                .tensor = tensor,
+                .row = row,
+                .column = column,
+                .got = (double)got,
+                .expected = bound ? expected->value : (double)in->twin[row * in->n_columns + i],
+                .tolerance = bound ? tolerance_of(in, expected) : 0};
         }
     }
     if (m->row_count == 0)
@@ -227,27 +233,29 @@ static void test_i8(const struct judge_input *in, const struct measure *m,
                   mean, allowed.high);
 }
 
-static void say_found(const struct measure *m, struct judgement *judgement)
+static void say_found(const struct measure *m, const char *tensor, int64_t judged,
+                      struct judgement *judgement)
 {
     static const struct {
         enum layer layer;
-        const char *what;
+        const char *one, *many;
     } sentences[] = {
-        {LAYER_NONFINITE, "are finite where an input is not"},
-        {LAYER_BOUND, "are out of tolerance"},
-        {LAYER_TWIN, "differ from the scalar twin of the class"},
+        {LAYER_NONFINITE, "is finite where an input is not", "are finite where an input is not"},
+        {LAYER_BOUND, "is out of tolerance", "are out of tolerance"},
+        {LAYER_TWIN, "differs from the scalar twin of the class",
+         "differ from the scalar twin of the class"},
     };
     for (size_t i = 0; i < sizeof(sentences) / sizeof(*sentences); i++) {
         int64_t found = m->found[sentences[i].layer];
         if (found > 0)
-            judge_say(judgement, sentences[i].layer, "%lld of %lld judged elements %s",
-                      (long long)found, (long long)judgement->judged, sentences[i].what);
+            judge_say(judgement, sentences[i].layer, "%lld of %lld judged elements of %s %s",
+                      (long long)found, (long long)judged, tensor,
+                      found == 1 ? sentences[i].one : sentences[i].many);
     }
 }
 
 static void finish(const struct judge_input *in, struct measure *m, struct judgement *judgement)
 {
-    say_found(m, judgement);
     if (m->nonfinite > 0) /* a kernel that is finite there would be seen */
         judgement->telling = true;
     if (m->count == 0)
@@ -279,8 +287,10 @@ bool judge_real(const struct judge_input *in, const char *tensor, struct judgeme
     if (!m.utilisation)
         return fail(error, "out of memory");
     judgement->z_mean = judgement->z_mean_square = NAN;
+    int64_t before = judgement->judged;
     for (int64_t row = 0; row < in->rows; row++)
         measure_row(in, tensor, row, &m, judgement);
+    say_found(&m, tensor, judgement->judged - before, judgement);
     finish(in, &m, judgement);
     free(m.utilisation);
     return true;
@@ -298,7 +308,7 @@ bool elements_equal(const struct assay_tensor *tensor, const void *expected, con
     }
 }
 
-static double element_value(const struct assay_tensor *tensor, const void *data, int64_t i)
+double element_value(const struct assay_tensor *tensor, const void *data, int64_t i)
 {
     switch (tensor->dtype) {
     case ASSAY_DTYPE_U8: return ((const uint8_t *)data)[i];
@@ -322,12 +332,11 @@ void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns
         if (elements_equal(tensor, expected, got, i))
             continue;
         if (judgement->bad == 0)
-            judgement->worst = (struct worst){tensor->name,
-                                              i / columns,
-                                              i % columns,
-                                              element_value(tensor, got, i),
-                                              element_value(tensor, expected, i),
-                                              0};
+            judgement->worst = (struct worst){.tensor = tensor->name,
+                                              .row = i / columns,
+                                              .column = i % columns,
+                                              .got = element_value(tensor, got, i),
+                                              .expected = element_value(tensor, expected, i)};
         if (tensor->dtype == ASSAY_DTYPE_F32)
             judgement->max_ulp = fmax(judgement->max_ulp, ulp_distance(((const float *)expected)[i],
                                                                        ((const float *)got)[i]));
@@ -336,6 +345,7 @@ void judge_bits(const struct assay_tensor *tensor, int64_t rows, int64_t columns
     }
     judgement->judged += rows * columns;
     if (bad > 0)
-        judge_say(judgement, LAYER_BITS, "%lld of %lld elements of %s differ from the reference",
-                  (long long)bad, (long long)(rows * columns), tensor->name);
+        judge_say(judgement, LAYER_BITS, "%lld of %lld elements of %s %s from the reference",
+                  (long long)bad, (long long)(rows * columns), tensor->name,
+                  bad == 1 ? "differs" : "differ");
 }

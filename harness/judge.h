@@ -79,10 +79,19 @@ struct judge_input {
     bool *wrong; /* gets which judged elements are bad; may be NULL */
 };
 
+/* What an element is shown for. */
+enum worst_kind {
+    WORST_VALUE,     /* the largest err / tolerance, or the first that differs from the bits */
+    WORST_UNWRITTEN, /* the first; got is NAN, and expected if it is not known */
+    WORST_FORBIDDEN, /* the first written against the contract; expected is NAN */
+    WORST_UNSTEADY,  /* the first; got in a later call what in the first was expected */
+};
+
 struct worst {
-    const char *tensor;
+    const char *tensor; /* NULL: no element is to be shown */
     int64_t row, column;
     double got, expected, tolerance;
+    enum worst_kind kind;
 };
 
 struct judgement {
@@ -112,6 +121,8 @@ bool same_bits(float a, float b);
 /* Adds to `judgement`, which starts zeroed. False: out of memory. */
 bool judge_real(const struct judge_input *input, const char *tensor, struct judgement *judgement,
                 struct error *error);
+
+double element_value(const struct assay_tensor *tensor, const void *data, int64_t i);
 
 /* Whether element i has the same bits in both, any NaN being equal to any NaN. */
 bool elements_equal(const struct assay_tensor *tensor, const void *expected, const void *got,

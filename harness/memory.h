@@ -43,6 +43,10 @@ bool guarded_canary_intact(const struct guarded *buffer);
 /* Two patterns for memory that a kernel must write or must not depend on. They differ in every
  * byte; as f32 both are NaN. */
 enum poison { POISON_A, POISON_B };
+static inline enum poison other_poison(enum poison poison)
+{
+    return poison == POISON_A ? POISON_B : POISON_A;
+}
 void poison_fill(uint8_t *data, size_t bytes, enum poison poison);
 uint8_t poison_byte(size_t offset, enum poison poison);
 /* Whether an element of so many bytes holds nothing else. */

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/run.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "harness/shrink.h"
+#include "harness/investigate.h"
 
 /* Operations of a reference that has to run whole, because its outputs are compared bit by bit. */
 #define MAX_REFERENCE_WORK 2e10
-
-/* Blocks of the inner dimension that are tried one by one. */
-#define MAX_PROBED 64
 
 static size_t count_kernels(const struct run *run, const struct assay_op *op)
 {
@@ -89,63 +85,8 @@ static unsigned needs_of(const struct run *run, const struct assay_case *item)
     return needs;
 }
 
-struct shrinking {
-    const struct kernel *kernel;
-    struct check_options options;
-    bool timed_out; /* then nothing more is asked: every answer might cost the time limit */
-};
-
-static bool still_fails(const struct assay_case *item, void *context, bool *fails,
-                        struct error *error)
-{
-    struct shrinking *shrinking = context;
-    struct expectation x;
-    struct result result;
-    *fails = false;
-    if (shrinking->timed_out)
-        return true;
-    if (!expectation_make(&x, item, expectation_needs(shrinking->kernel->abi), &shrinking->options,
-                          error))
-        return false;
-    bool checked = check_kernel(&x, shrinking->kernel, &shrinking->options, &result, error);
-    *fails = checked && (result.verdict == FAIL || result.verdict == CRASHED);
-    shrinking->timed_out = checked && result.verdict == TIMEOUT;
-    expectation_free(&x);
-    return checked;
-}
-
-/* Says which blocks of the inner dimension a failing kernel gets wrong, if not all of them. */
-static bool probe_blocks(struct shrinking *shrinking, const struct assay_case *failing,
-                         struct judgement *judgement, struct error *error)
-{
-    struct assay_case item = *failing;
-    int64_t blocks = 0, wrong = 0, last_wrong = 0;
-    if (!item.op->isolate)
-        return true;
-    for (; item.op->isolate(item.shape, NULL, blocks) && blocks < MAX_PROBED; blocks++) {
-        bool fails;
-        item.isolated = blocks + 1;
-        if (!still_fails(&item, shrinking, &fails, error))
-            return false;
-        wrong += fails;
-        last_wrong = fails ? blocks : last_wrong;
-    }
-    if (shrinking->timed_out)
-        return true;
-    size_t used = strlen(judgement->explanation);
-    char *text = judgement->explanation + used;
-    size_t size = sizeof(judgement->explanation) - used;
-    if (wrong == 1 && blocks > 1)
-        snprintf(text, size, "%sOnly k block %lld of %lld is wrong.", used ? " " : "",
-                 (long long)last_wrong, (long long)blocks);
-    else if (wrong > 0 && wrong < blocks)
-        snprintf(text, size, "%s%lld of %lld k blocks are wrong.", used ? " " : "",
-                 (long long)wrong, (long long)blocks);
-    return true;
-}
-
-/* Looks for a smaller failing shape, for a kernel's first failure that returns at all. */
-static bool shrink_result(const struct run *run, struct result *result, struct error *error)
+/* Looks into a kernel's first failure that returns at all. */
+static bool investigate_first(const struct run *run, struct result *result, struct error *error)
 {
     if (run->shrink_seconds <= 0 || (result->verdict != FAIL && result->verdict != CRASHED))
         return true;
@@ -153,17 +94,7 @@ static bool shrink_result(const struct run *run, struct result *result, struct e
         if (other->kernel == result->kernel && other->smallest)
             return true;
     }
-    struct shrinking shrinking = {result->kernel, run->check, false};
-    shrinking.options.seconds = fmin(run->check.seconds, run->shrink_seconds);
-    struct cases smallest = {0};
-    if (!shrink_case(result->item, still_fails, &shrinking, run->shrink_seconds, &smallest, error))
-        return false;
-    result->smallest = strdup(smallest.items[0].key);
-    cases_free(&smallest);
-    if (!result->smallest)
-        return fail(error, "out of memory");
-    return result->verdict != FAIL ||
-           probe_blocks(&shrinking, result->item, &result->judgement, error);
+    return investigate(result, &run->check, run->shrink_seconds, error);
 }
 
 static bool run_case(struct run *run, size_t index, struct error *error)
@@ -182,7 +113,7 @@ static bool run_case(struct run *run, size_t index, struct error *error)
         if (kernel->op != item->op)
             continue;
         ok = check_kernel(&x, kernel, &run->check, result, error) &&
-             shrink_result(run, result, error);
+             investigate_first(run, result, error);
         run->n_results += ok;
     }
     expectation_free(&x);

@@ -23,13 +23,18 @@ void sandbox_disable(void)
     disabled = true;
 }
 
-/* Where the child's signal handler leaves the address, seen by the parent. */
-static volatile uintptr_t *crash_address;
+/* What the child's signal handler leaves, seen by the parent. */
+struct crash {
+    int code;
+    uintptr_t address;
+};
+static volatile struct crash *crash;
 
 static void on_crash(int signal, siginfo_t *info, void *context)
 {
     (void)context;
-    *crash_address = (uintptr_t)info->si_addr;
+    crash->code = info->si_code;
+    crash->address = (uintptr_t)info->si_addr;
     /* SA_RESETHAND restored the default action: this ends the child with the signal. */
     raise(signal);
 }
@@ -107,7 +112,8 @@ static bool supervise(pid_t child, int fd, double seconds, struct sandbox_result
     } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         result->end = SANDBOX_CRASHED;
         result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-        result->address = *crash_address;
+        result->code = crash->code;
+        result->address = crash->address;
     }
     return ended >= 0;
 }
@@ -127,18 +133,18 @@ __attribute__((noreturn)) static void be_child(void (*work)(void *context), void
 bool sandbox_run(void (*work)(void *context), void *context, double seconds,
                  struct sandbox_result *result, struct error *error)
 {
-    *result = (struct sandbox_result){SANDBOX_RETURNED, 0, 0};
+    *result = (struct sandbox_result){.end = SANDBOX_RETURNED};
     if (disabled) {
         int saved = stdout_divert();
         work(context);
         stdout_restore(saved);
         return true;
     }
-    void *page = mmap(NULL, sizeof(*crash_address), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *page =
+        mmap(NULL, sizeof(*crash), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return fail(error, "cannot map memory: %s", strerror(errno));
-    crash_address = page;
+    crash = page;
     fflush(NULL); /* or the child would print it again */
     pid_t child = fork();
     if (child == 0)
@@ -155,6 +161,6 @@ bool sandbox_run(void (*work)(void *context), void *context, double seconds,
             waitpid(child, NULL, 0);
         }
     }
-    munmap(page, sizeof(*crash_address));
+    munmap(page, sizeof(*crash));
     return supervised;
 }

@@ -13,6 +13,7 @@ enum sandbox_end { SANDBOX_RETURNED, SANDBOX_CRASHED, SANDBOX_TIMED_OUT };
 struct sandbox_result {
     enum sandbox_end end;
     int signal;        /* of a crash, 0 if the child exited by itself */
+    int code;          /* si_code of the signal, 0 if unknown */
     uintptr_t address; /* that the crash touched, 0 if unknown */
 };
 

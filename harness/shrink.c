@@ -7,6 +7,9 @@
 #include <string.h>
 #include <time.h>
 
+/* How often the case that was found is tried again. */
+#define REPEATS 3
+
 /* What of a case may change. */
 struct variant {
     int64_t shape[ASSAY_MAX_DIMS];
@@ -210,17 +213,26 @@ static int64_t floor_of(const struct assay_dim *dim)
     return (dim->min + dim->multiple - 1) / dim->multiple * dim->multiple;
 }
 
-/* Tries all steps down to the minimum, half as many, ... one. */
-static bool try_below(struct search *search, size_t d)
+/* Tries the minimum, then halfway between the best value and one that does not fail, until they are
+ * neighbours. */
+static bool bisect(struct search *search, size_t d)
 {
     const struct assay_dim *dim = &search->op->dims[d];
-    int64_t value = search->best.shape[d];
-    int64_t steps = (value - floor_of(dim)) / dim->multiple;
-    for (; steps > 0 && !search->stopped; steps = steps == 1 ? 0 : steps - steps / 2) {
-        if (try_value(search, d, value - steps * dim->multiple))
-            return true;
+    const int64_t *best = &search->best.shape[d];
+    int64_t low = floor_of(dim);
+    if (*best <= low)
+        return false;
+    if (try_value(search, d, low))
+        return true;
+    bool shrunk = false;
+    while (!search->stopped && *best - low > dim->multiple) {
+        int64_t middle = low + (*best - low) / dim->multiple / 2 * dim->multiple;
+        if (try_value(search, d, middle))
+            shrunk = true;
+        else
+            low = middle;
     }
-    return false;
+    return shrunk;
 }
 
 static bool shrink_dim(struct search *search, size_t d)
@@ -228,9 +240,7 @@ static bool shrink_dim(struct search *search, size_t d)
     int64_t plain[ASSAY_MAX_DIMS];
     plain_shape(search->op, search->best.shape, plain);
     bool shrunk = search->op->dims[d].optional && try_value(search, d, plain[d]);
-    while (try_below(search, d))
-        shrunk = true;
-    return shrunk;
+    return bisect(search, d) || shrunk;
 }
 
 /* Bytes that the smallest legal value of the dimension would save. */
@@ -297,4 +307,24 @@ bool shrink_case(const struct assay_case *failing, shrink_fails *fails, void *co
     }
     *smallest = search.found;
     return true;
+}
+
+bool shrink_confirm(const struct assay_case *failing, shrink_fails *fails, void *context,
+                    double seconds, struct cases *smallest, bool *steady, struct error *error)
+{
+    double deadline = seconds_now() + seconds;
+    int asked = 0, failed = 0;
+    do {
+        bool again = false;
+        if (!fails(&smallest->items[0], context, &again, error)) {
+            cases_free(smallest);
+            return false;
+        }
+        failed += again;
+    } while (++asked < REPEATS && seconds_now() < deadline);
+    *steady = failed == asked;
+    if (failed > 0)
+        return true;
+    cases_free(smallest);
+    return cases_from_key(failing->key, smallest, error);
 }

@@ -3,7 +3,7 @@
  * A smaller case that still fails.
  *
  * Greedy: dimension by dimension, that with the most bytes to win first, it tries the minimum, then
- * values half as far from it, a quarter as far, ... one step below; then routing `uniform`; again
+ * halves the way between the best value and one that does not fail; then routing `uniform`; again
  * until nothing helps. Optional dimensions that have their default keep it; others also try it, and
  * follow a dimension they are equal to (ne11 = top_k), or keep their distance from the default
  * (a stride). Every step needs fewer bytes or, with as many, uniform routing, fewer dimensions
@@ -24,5 +24,11 @@ typedef bool shrink_fails(const struct assay_case *item, void *context, bool *fa
  * same answers in time, finds the same case. False: the harness failed; then `smallest` is empty. */
 bool shrink_case(const struct assay_case *failing, shrink_fails *fails, void *context,
                  double seconds, struct cases *smallest, struct error *error);
+
+/* Asks some times more about the case that was found, at least once and until `seconds` have passed.
+ * *steady: whether it failed every time. If it never did, it becomes the failing case. False: the
+ * harness failed; then `smallest` is empty. */
+bool shrink_confirm(const struct assay_case *failing, shrink_fails *fails, void *context,
+                    double seconds, struct cases *smallest, bool *steady, struct error *error);
 
 #endif

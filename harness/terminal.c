@@ -116,10 +116,29 @@ static void print_worst(const struct worst *worst)
 {
     if (!worst->tensor)
         return;
-    printf("    worst: %s[%lld, %lld] = %.9g, expected %.9g", worst->tensor, (long long)worst->row,
-           (long long)worst->column, worst->got, worst->expected);
-    if (worst->tolerance > 0)
-        printf(", tolerance %.3g", worst->tolerance);
+    double got = isnan(worst->got) ? NAN : worst->got; /* no "-nan" */
+    char at[96];
+    snprintf(at, sizeof(at), "%s[%lld, %lld]", worst->tensor, (long long)worst->row,
+             (long long)worst->column);
+    switch (worst->kind) {
+    case WORST_UNWRITTEN:
+        printf("    first: %s", at);
+        if (!isnan(worst->expected))
+            printf(", expected %.9g", worst->expected);
+        break;
+    case WORST_FORBIDDEN: printf("    first: %s = %.9g", at, got); break;
+    case WORST_UNSTEADY:
+        printf("    first: %s = %.9g, but %.9g in the first call", at, got, worst->expected);
+        break;
+    default:
+        printf("    %s: %s = %.9g, expected %.9g",
+               fabs(worst->got - worst->expected) <= worst->tolerance && worst->tolerance > 0
+                   ? "largest error"
+                   : "worst",
+               at, got, worst->expected);
+        if (worst->tolerance > 0)
+            printf(", tolerance %.3g", worst->tolerance);
+    }
     printf("\n");
 }
 

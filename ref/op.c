@@ -24,8 +24,6 @@ const struct assay_op *const assay_ops[] = {
     &q4_K_gemm_moe_id_op, &moe_router_topk_softmax_op, &moe_ids_tpe_op,
     &q4_K_gemm_op,        &q4_K_gemv_moe_id_op,        &activation_quantize_op,
     &silu_mul_op,         &moe_weighted_sum_op,        &moe_ffn_op,
-    &q4_K_dequant_op,     &q4_K_quantize_op,           &q4_K_gemv_op,
-    &q4_K_gemm_moe_id_op, &moe_router_topk_softmax_op, &moe_ids_tpe_op,
     &affine_gemv_op,      &affine_quantize_op,
 };
 const size_t assay_n_ops = sizeof(assay_ops) / sizeof(*assay_ops);

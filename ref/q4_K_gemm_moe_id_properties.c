@@ -202,7 +202,7 @@ size_t q4_K_gemm_moe_id_locate(const void *shape, void *const *t, size_t tensor,
     (void)tensor;
     const shape_t *s = shape;
     const int32_t *ids = t[IDS], *tpe = t[TPE];
-    int64_t expert = -1, position = -1;
+    int64_t expert = ASSAY_UNSET, position = ASSAY_UNSET;
     for (int64_t e = 0; e < s->experts && expert < 0; e++) {
         for (int32_t i = 0; i < tpe[e]; i++) {
             if (ids[e * s->stride + i] == row) {

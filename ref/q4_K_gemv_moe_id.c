@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ref/fill.h"
+#include "ref/moe_ids_tpe.h"
 #include "ref/op_parts.h"
 #include "ref/q4_K_dot.h"
 #include "ref/q4_K_matmul.h"
@@ -208,7 +209,9 @@ static size_t locate(const void *shape, void *const *t, size_t tensor, int64_t r
 {
     (void)tensor;
     const shape_t *s = shape;
-    at[0] = (struct assay_coordinate){"expert", ((const int32_t *)t[IDS])[row]};
+    int32_t expert = ((const int32_t *)t[IDS])[row];
+    at[0] = (struct assay_coordinate){"expert",
+                                      moe_is_expert(expert, s->experts) ? expert : ASSAY_UNSET};
     at[1] = (struct assay_coordinate){"token", row / s->top_k};
     at[2] = (struct assay_coordinate){"slot", row % s->top_k};
     at[3] = (struct assay_coordinate){"row", column};

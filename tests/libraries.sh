@@ -62,10 +62,18 @@ fi
 sed 's/r < s->n; r++/r < s->n - (s->n > 16 \&\& s->n % 16 == 1); r++/' \
     "$source/tests/example/mine.c" >"$dir/broken.c"
 compile "$dir/broken.c" libbroken.so
-expect 1 "The only wrong element" check "$cases" -k mine -c 'n=17 .*fill=exact' \
+expect 1 "The only unwritten element of 17 is in row 16 (the last)." check "$cases" -k mine \
+    -c 'n=17 .*fill=exact' --kernels "$dir/libbroken.so"
+expect 1 "first: y[0, 16], expected " check "$cases" -k mine -c 'n=17 .*fill=exact' \
     --kernels "$dir/libbroken.so"
 expect 1 "smaller: assay replay 'q4_K_gemv n=17 k=256" check "$cases" -k mine \
     --kernels "$dir/libbroken.so"
+
+# Within a bound made too wide, but wrong on the whole: no element is called wrong.
+sed 's/a->y\[r\] = y;/a->y[r] = y * 1.001f;/; s/return 2 + Q4_K_BLOCK.*/(void)s; return 1 << 20;/' \
+    "$source/tests/example/mine.c" >"$dir/wide.c"
+compile "$dir/wide.c" libwide.so
+expect 1 "largest error: y[" check "$cases" -k mine -c 'fill=model' --kernels "$dir/libwide.so"
 
 # Libraries that crash or hang when a kernel is called: the others are still judged.
 body() { # body STATEMENT: a library whose kernel does this
@@ -78,6 +86,8 @@ expect 1 "past the end of x" check "$cases" -k 'mine|avx|ref' -c 'n=17 k=256 ' \
     --kernels "$dir/libbody.so"
 env --ignore-signal=CHLD "$assay" check "$cases" -k mine -c 'n=17 k=256 ' --kernels "$dir/libbody.so" \
     2>&1 | grep -qF "past the end of x" || complain "a crash where SIGCHLD is ignored"
+body '__builtin_abort();'
+expect 1 "abort() was called" check "$cases" -k mine -c 'n=17 k=256 ' --kernels "$dir/libbody.so"
 body 'for (volatile int i = 0; !i;) {}'
 expect 1 "did not return within 0.5 s" check "$cases" -k 'mine|ref' -c 'n=17 k=256 ' \
     --timeout 0.5 --kernels "$dir/libbody.so"

@@ -139,9 +139,9 @@ static struct judgement judge(const struct judge_input *in)
     return judgement;
 }
 
-#define ONE_BAD      "1 of 4 judged elements are out of tolerance"
-#define FINITE       "1 of 4 judged elements are finite where an input is not"
-#define TWIN_DIFFERS "1 of 4 judged elements differ from the scalar twin of the class"
+#define ONE_BAD      "1 of 4 judged elements of y is out of tolerance"
+#define FINITE       "1 of 4 judged elements of y is finite where an input is not"
+#define TWIN_DIFFERS "1 of 4 judged elements of y differs from the scalar twin of the class"
 
 static void test_bound(void)
 {
@@ -313,6 +313,8 @@ static void test_twin(void)
     row.twin[2] = assay_f32_from_bits(assay_f32_bits(3) + 1);
     struct judgement judgement = judge(&row.in);
     SAID(judgement, TWIN_DIFFERS);
+    CU_ASSERT_EQUAL(judgement.worst.expected, (double)row.twin[2]);
+    CU_ASSERT_EQUAL(judgement.worst.tolerance, 0);
     FOUND(judgement, BIT(TWIN));
     CU_ASSERT_EQUAL(judgement.bad, 1);
     CU_ASSERT_EQUAL(judgement.worst.column, 2);
@@ -772,7 +774,7 @@ static void test_bits_integers(void)
 {
     static const uint32_t expected[] = {7, 4294967295u, 0}, got[] = {7, 4294967295u, 1u << 31};
     struct judgement judgement = judge_tensor(ASSAY_DTYPE_U32, 1, 3, expected, got);
-    SAID(judgement, "1 of 3 elements of t differ from the reference");
+    SAID(judgement, "1 of 3 elements of t differs from the reference");
     CU_ASSERT_EQUAL(judgement.worst.column, 2);
     CU_ASSERT_EQUAL(judgement.worst.got, 2147483648.0);
     judgement = judge_tensor(ASSAY_DTYPE_I32, 3, 1, expected, got);
@@ -808,7 +810,7 @@ static void test_bits_f32(void)
     SAID(judge_tensor(ASSAY_DTYPE_F32, 1, 4, expected, got), "");
     got[1] = -0.0f;
     struct judgement judgement = judge_tensor(ASSAY_DTYPE_F32, 1, 4, expected, got);
-    SAID(judgement, "1 of 4 elements of t differ from the reference");
+    SAID(judgement, "1 of 4 elements of t differs from the reference");
     CU_ASSERT_EQUAL(judgement.max_ulp, 1);
     CU_ASSERT_EQUAL(judgement.worst.column, 1);
     got[0] = assay_f32_from_bits(assay_f32_bits(1) + 5);
@@ -843,7 +845,7 @@ static void test_bits_add_up(void)
     CU_ASSERT_EQUAL(judgement.judged, 4);
     CU_ASSERT_EQUAL(judgement.bad, 2);
     CU_ASSERT_STRING_EQUAL(judgement.worst.tensor, "a");
-    SAID(judgement, "1 of 2 elements of a differ from the reference");
+    SAID(judgement, "1 of 2 elements of a differs from the reference");
 }
 
 static CU_TestInfo distances[] = {

@@ -15,7 +15,7 @@
 
 static const struct check_options options = {
     .threads = 2,
-    .seconds = 5,
+    .seconds = 20,
     .memory_bytes = (int64_t)1 << 30,
     .max_oracle = (int64_t)1 << 28,
     .max_ref = (int64_t)1 << 30,
