@@ -76,6 +76,11 @@ static inline int64_t divide_up(int64_t a, int64_t b)
     return a / b + (a % b != 0);
 }
 
+static inline int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 struct range {
     int64_t first, last; /* last is not in it */
 };

@@ -25,11 +25,6 @@ struct panel_task {
     int64_t first, n; /* of the list's pairs */
 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t source_blocks(const struct matmul *matmul)
 {
     return assay_mul(matmul->sources, matmul->k / Q4_K_BLOCK);

@@ -12,11 +12,6 @@
 typedef struct q4_K_gemm_moe_id_shape shape_t;
 typedef struct q4_K_gemm_moe_id_args args_t;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 struct matmul avx2_moe_matmul_sizes(const void *shape)
 {
     const shape_t *s = shape;

@@ -40,6 +40,12 @@ enum bug {
     ROWS_COMPACTED,
     FIRST_8_PAIRS,
     EXPERT_BYTES_OF_ROW,
+    /* within every bound; properties alone see them: */
+    NO_ORDER, /* of which this is the control */
+    TOKEN_1_ORDER,
+    BATCH_ORDER,
+    EXPERT_0_ORDER,
+    SLOT_1_ORDER,
 };
 
 static float truncated_to_f16(float x)
@@ -79,6 +85,19 @@ static float dot(const struct block_q4_K *row, const float *x, int64_t k, bool f
         }
     }
     return bug == F16_SUMS ? half_sum : (float)sum;
+}
+
+/* In f32, one element after the other, in one direction or the other. */
+static float dot_in_order(const struct block_q4_K *row, const float *x, int64_t k, bool backwards)
+{
+    float sum = 0, w[Q4_K_BLOCK];
+    for (int64_t n = 0; n < k; n++) {
+        int64_t i = backwards ? k - 1 - n : n;
+        if (n % Q4_K_BLOCK == 0)
+            q4_K_weights(&row[i / Q4_K_BLOCK], w);
+        sum += w[i % Q4_K_BLOCK] * x[i];
+    }
+    return sum;
 }
 
 static const char *run_moe(const void *shape, const void *args, enum bug bug)
@@ -154,6 +173,10 @@ static const char *run_gemm(const void *shape, const void *args, enum bug bug)
             bool f16 = bug == F16_FROM_32_TOKENS && s->tokens >= 32;
             float value = bug == SCALE_OF_BATCH ? dot_batch_scale(row, x, a->src, s->tokens, s->k)
                                                 : dot(row, x, s->k, f16, bug);
+            if (bug >= NO_ORDER)
+                value = dot_in_order(row, x, s->k,
+                                     (bug == TOKEN_1_ORDER && s->tokens > 2 && t == 1) ||
+                                         (bug == BATCH_ORDER && s->tokens > 1));
             if (bug == SUMS_NOT_CLEARED && t % 6 == 1)
                 value += a->dst[(t - 1) * s->m + r];
             a->dst[t * s->m + r] = value;
@@ -199,10 +222,15 @@ static const char *run_ids(const void *shape, const void *args, enum bug bug)
         struct target to = target_of(s, a->ids, pair, before, bug);
         int64_t slot = bug == SLOT_0_FOR_ALL ? 0 : pair % s->top_k % s->ne11;
         const float *x = &a->src1[(pair / s->top_k * s->ne11 + slot) * s->k];
+        bool backwards = (bug == EXPERT_0_ORDER && to.expert == 0) ||
+                         (bug == SLOT_1_ORDER && s->top_k > 2 && pair % s->top_k == 1) ||
+                         (bug == BATCH_ORDER && s->tokens > 1);
         before += to.written;
-        for (int64_t r = 0; r < s->m && to.written; r++)
-            a->dst[to.row * s->m + r] =
-                dot(w + (to.expert * rows + r) * (s->k / Q4_K_BLOCK), x, s->k, false, bug);
+        for (int64_t r = 0; r < s->m && to.written; r++) {
+            const struct block_q4_K *row = w + (to.expert * rows + r) * (s->k / Q4_K_BLOCK);
+            a->dst[to.row * s->m + r] = bug >= NO_ORDER ? dot_in_order(row, x, s->k, backwards)
+                                                        : dot(row, x, s->k, false, bug);
+        }
         if (bug == INVALID_ZEROED && !to.written)
             memset(&a->dst[pair * s->m], 0, (size_t)s->m * sizeof(float));
     }
@@ -213,6 +241,16 @@ static int64_t depth_ref(const void *shape)
 {
     (void)shape;
     return 2;
+}
+
+static int64_t depth_gemm_order(const void *shape)
+{
+    return ((const struct q4_K_gemm_shape *)shape)->k + 2;
+}
+
+static int64_t depth_ids_order(const void *shape)
+{
+    return ((const struct q4_K_gemv_moe_id_shape *)shape)->k + 2;
 }
 
 static int64_t depth_gemm_i8(const void *shape)
@@ -267,6 +305,17 @@ static int64_t depth_gemm_i8(const void *shape)
     X(FIRST_8_PAIRS, "pairs from the 9th on not computed")        \
     X(EXPERT_BYTES_OF_ROW, "experts one row too close together")
 
+#define GEMM_ORDER(X)                                              \
+    X(NO_ORDER, NULL)                                              \
+    X(TOKEN_1_ORDER, "token 1 of several summed in another order") \
+    X(BATCH_ORDER, "several tokens summed in another order than one")
+
+#define IDS_ORDER(X)                                             \
+    X(NO_ORDER, NULL)                                            \
+    X(EXPERT_0_ORDER, "expert 0 summed in another order")        \
+    X(SLOT_1_ORDER, "slot 1 of several summed in another order") \
+    X(BATCH_ORDER, "several tokens summed in another order than one")
+
 #define RUN_MOE(bug, text)    RUN(moe, bug)
 #define RUN_GEMM(bug, text)   RUN(gemm, bug)
 #define RUN_IDS(bug, text)    RUN(ids, bug)
@@ -274,11 +323,20 @@ static int64_t depth_gemm_i8(const void *shape)
 #define ENTRY_GEMM(bug, text) KERNEL(gemm, "q4_K_gemm", bug, text, ASSAY_F32, depth_ref),
 #define ENTRY_IDS(bug, text)  KERNEL(ids, "q4_K_gemv_moe_id", bug, text, ASSAY_F32, depth_ref),
 
+#define ENTRY_GEMM_ORDER(bug, text) \
+    KERNEL(gemm, "q4_K_gemm", bug, text, ASSAY_F32, depth_gemm_order),
+#define ENTRY_IDS_ORDER(bug, text) \
+    KERNEL(ids, "q4_K_gemv_moe_id", bug, text, ASSAY_F32, depth_ids_order),
+
 MOE_F16(RUN_MOE)
 GEMM(RUN_GEMM)
+GEMM_ORDER(RUN_GEMM)
 IDS(RUN_IDS)
+IDS_ORDER(RUN_IDS)
 RUN(gemm, SCALE_OF_BATCH)
 
-const struct wrong wrong_matmul_more[] = {MOE_F16(ENTRY_MOE) GEMM(ENTRY_GEMM) IDS(ENTRY_IDS) KERNEL(
-    gemm, "q4_K_gemm", SCALE_OF_BATCH, "one scale for all tokens", ASSAY_I8, depth_gemm_i8)};
+const struct wrong wrong_matmul_more[] = {
+    MOE_F16(ENTRY_MOE) GEMM(ENTRY_GEMM) GEMM_ORDER(ENTRY_GEMM_ORDER) IDS(ENTRY_IDS)
+        IDS_ORDER(ENTRY_IDS_ORDER) KERNEL(gemm, "q4_K_gemm", SCALE_OF_BATCH,
+                                          "one scale for all tokens", ASSAY_I8, depth_gemm_i8)};
 const size_t n_wrong_matmul_more = sizeof(wrong_matmul_more) / sizeof(*wrong_matmul_more);
