@@ -127,7 +127,7 @@ static void fill_model(const shape_t *s, float *weights, float *rows, struct ass
         rows[i] = (float)random->heavy_tail(random);
 }
 
-/* Of a slot; by the pair's number from a random start. */
+/* Of a slot, in turn from a random start. */
 enum edge_kind {
     GAUSSIAN,
     ZERO_WEIGHT,
@@ -173,14 +173,15 @@ static float edge_value(enum edge_kind kind, float before, float g)
     }
 }
 
-/* The first pair is ordinary, and so is every other one, or few outputs would be finite. */
-static void fill_edge(const shape_t *s, float *weights, float *rows, struct assay_random *random)
+/* Half of the slots, the first and those that are not read are ordinary, or few outputs would be
+ * finite. */
+static void fill_edge(const shape_t *s, const int32_t *ids, float *weights, float *rows,
+                      struct assay_random *random)
 {
-    int64_t start = assay_below(random, EDGE_KINDS), m = s->m;
+    int64_t turn = assay_below(random, EDGE_KINDS), m = s->m;
     for (int64_t pair = 0; pair < count_pairs(s); pair++) {
-        bool plain = pair == 0 || assay_below(random, 2);
-        enum edge_kind kind =
-            plain ? GAUSSIAN : (enum edge_kind)((start + pair) % (int64_t)EDGE_KINDS);
+        bool plain = pair == 0 || assay_below(random, 2) || !moe_is_expert(ids[pair], s->experts);
+        enum edge_kind kind = plain ? GAUSSIAN : (enum edge_kind)(turn++ % (int64_t)EDGE_KINDS);
         if (kind == CANCELS && pair % s->top_k == 0)
             kind = NEGATIVE;
         bool cancels = kind == CANCELS;
@@ -207,7 +208,7 @@ static bool fill(const void *shape, const struct assay_fill *how, void *const *t
     switch (how->kind) {
     case ASSAY_FILL_EXACT: fill_exact(s, t[1], t[2], random); break;
     case ASSAY_FILL_MODEL: fill_model(s, t[1], t[2], random); break;
-    default: fill_edge(s, t[1], t[2], random); break;
+    default: fill_edge(s, t[0], t[1], t[2], random); break;
     }
     return true;
 }

@@ -36,6 +36,7 @@ enum bug {
     /* moe_weighted_sum */
     MINUS_ONE_COUNTS,
     BEYOND_COUNTS,
+    INVALID_TIMES_0,
     STOPS_AT_INVALID,
     DUPLICATES_ONCE,
     LAST_SLOT_DROPPED,
@@ -153,7 +154,7 @@ static bool counts(const struct moe_weighted_sum_shape *s, const int32_t *ids, i
     }
     if ((bug == LAST_SLOT_DROPPED && slot == s->top_k - 1) || (bug == EIGHT_SLOTS && slot >= 8))
         return false;
-    return counts || (bug == MINUS_ONE_COUNTS && id == -1) ||
+    return counts || bug == INVALID_TIMES_0 || (bug == MINUS_ONE_COUNTS && id == -1) ||
            (bug == BEYOND_COUNTS && id == s->experts);
 }
 
@@ -169,6 +170,8 @@ static float weight_of(const struct moe_weighted_sum_shape *s,
     case WEIGHTS_SHIFTED: return weights[(slot + 1) % s->top_k];
     case FIRST_TOKENS_WEIGHTS: return a->weights[slot];
     case RENORMALIZED: return weights[slot] / sum;
+    case INVALID_TIMES_0:
+        return counts(s, &a->ids[token * s->top_k], slot, NONE) ? weights[slot] : 0;
     case UNWEIGHTED: return 1 / (float)s->top_k;
     default: return weights[slot];
     }
@@ -369,23 +372,24 @@ static int64_t depth_weighted_sum(const void *shape)
     X(silu_mul, TAIL_OVERREAD, "tail of 8 read whole")             \
     X(silu_mul, IN_PLACE, "result put over gate")                  \
     X(silu_mul, THREADS_DIFFER, "last bit depends on threads")
-#define SUM(X)                                                              \
-    X(weighted_sum, NONE, NULL)                                             \
-    X(weighted_sum, MINUS_ONE_COUNTS, "a slot with id -1 added")            \
-    X(weighted_sum, BEYOND_COUNTS, "a slot with id `experts` added")        \
-    X(weighted_sum, STOPS_AT_INVALID, "slots after an invalid one dropped") \
-    X(weighted_sum, DUPLICATES_ONCE, "an expert's second slot dropped")     \
-    X(weighted_sum, LAST_SLOT_DROPPED, "last slot dropped")                 \
-    X(weighted_sum, EIGHT_SLOTS, "top_k clamped to 8")                      \
-    X(weighted_sum, WEIGHTS_SHIFTED, "weights of the next slot")            \
-    X(weighted_sum, FIRST_TOKENS_WEIGHTS, "weights of token 0")             \
-    X(weighted_sum, RENORMALIZED, "weights divided by their sum")           \
-    X(weighted_sum, UNWEIGHTED, "mean of the rows")                         \
-    X(weighted_sum, ADDS_TO_OUT, "added to what out held")                  \
-    X(weighted_sum, EMPTY_NOT_WRITTEN, "tokens without a slot not written") \
-    X(weighted_sum, BF16_SUMS, "sums kept in bf16")                         \
-    X(weighted_sum, F16_ROWS, "rows rounded to f16")                        \
-    X(weighted_sum, NAN_SKIPPED, "NaN and infinities left out")             \
+#define SUM(X)                                                                   \
+    X(weighted_sum, NONE, NULL)                                                  \
+    X(weighted_sum, MINUS_ONE_COUNTS, "a slot with id -1 added")                 \
+    X(weighted_sum, BEYOND_COUNTS, "a slot with id `experts` added")             \
+    X(weighted_sum, INVALID_TIMES_0, "the row of an invalid slot times 0 added") \
+    X(weighted_sum, STOPS_AT_INVALID, "slots after an invalid one dropped")      \
+    X(weighted_sum, DUPLICATES_ONCE, "an expert's second slot dropped")          \
+    X(weighted_sum, LAST_SLOT_DROPPED, "last slot dropped")                      \
+    X(weighted_sum, EIGHT_SLOTS, "top_k clamped to 8")                           \
+    X(weighted_sum, WEIGHTS_SHIFTED, "weights of the next slot")                 \
+    X(weighted_sum, FIRST_TOKENS_WEIGHTS, "weights of token 0")                  \
+    X(weighted_sum, RENORMALIZED, "weights divided by their sum")                \
+    X(weighted_sum, UNWEIGHTED, "mean of the rows")                              \
+    X(weighted_sum, ADDS_TO_OUT, "added to what out held")                       \
+    X(weighted_sum, EMPTY_NOT_WRITTEN, "tokens without a slot not written")      \
+    X(weighted_sum, BF16_SUMS, "sums kept in bf16")                              \
+    X(weighted_sum, F16_ROWS, "rows rounded to f16")                             \
+    X(weighted_sum, NAN_SKIPPED, "NaN and infinities left out")                  \
     X(weighted_sum, LAST_COLUMN_MISSING, "a column past 8n not written")
 #define QUANTIZE(X)                                                    \
     X(quantize, NONE, NULL)                                            \
