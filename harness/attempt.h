@@ -12,7 +12,8 @@
  *            contract promises.
  * From FIRST_PROPERTY on, one attempt for each property of the op that says something of the case:
  * the other call of the pair, of which PLAIN is the first.
- * A case too large to copy its inputs has PLAIN and AGAIN only, one call each.
+ * A case too large to copy its inputs has PLAIN and AGAIN only, one call each. Weights of a file are
+ * never copied: all attempts read the one mapping, and there are properties only if it is small.
  */
 #ifndef ASSAY_HARNESS_ATTEMPT_H
 #define ASSAY_HARNESS_ATTEMPT_H

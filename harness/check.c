@@ -59,7 +59,9 @@ static struct judge_input input_of(const struct job *job, const struct kernel *k
         .numerics = kernel->abi->numerics,
         .depth = job->report->depth,
         .exact = x->item->fill.kind == ASSAY_FILL_EXACT && (!op->exact || op->exact(shape)),
-        .statistical = x->item->fill.kind == ASSAY_FILL_MODEL && index != FLUSHING,
+        /* Rows of a file's weights may have much in common, and then their errors have too. */
+        .statistical =
+            x->item->fill.kind == ASSAY_FILL_MODEL && !x->item->weights && index != FLUSHING,
         .flushing = index == FLUSHING,
         .activations = op->activations ? op->activations(shape) : 1,
         .rows = x->rows,

@@ -235,6 +235,56 @@ static void test_large(void)
     close(fd);
 }
 
+/* ---- weights with much in common ---- */
+
+/* Two experts [2048, 64] whose weights are nearly all positive. */
+static const char *make_biased(int *fd)
+{
+    static struct tiny_gguf tiny;
+    static uint8_t data[1024 * Q4_K_BLOCK_BYTES];
+    static char path[32];
+    uint64_t state = 1;
+    for (size_t i = 0; i < sizeof(data); i++) {
+        state = state * 6364136223846793005 + 1442695040888963407;
+        data[i] = (uint8_t)(state >> 56);
+        if (i % Q4_K_BLOCK_BYTES < 4) /* d and dmin of 2^-11 and a little more */
+            data[i] = i % 2 ? 0x10 : data[i];
+    }
+    tiny_make(&tiny);
+    tiny_set(&tiny, tiny.second_offset - 28, 2048, 8);
+    tiny_set(&tiny, tiny.second_offset - 20, 64, 8);
+    tiny_set(&tiny, tiny.offset, sizeof(data), 8);
+    *fd = memfd_create("model", 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", *fd);
+    CU_ASSERT_TRUE_FATAL(*fd >= 0);
+    CU_ASSERT_EQUAL(pwrite(*fd, tiny.bytes, tiny.data, 0), (ssize_t)tiny.data);
+    CU_ASSERT_EQUAL(pwrite(*fd, data, sizeof(data), (off_t)tiny.data), (ssize_t)sizeof(data));
+    CU_ASSERT_EQUAL(ftruncate(*fd, (off_t)(tiny.data + sizeof(data) + 24)), 0);
+    return path;
+}
+
+/* The rows' errors are then much the same, which is no reason to suspect a kernel. */
+static void test_biased(void)
+{
+    int fd;
+    const char *path = make_biased(&fd);
+    for (int seed = 1; seed <= 8; seed++) {
+        char key[256], reason[256];
+        struct expectation x;
+        struct error error;
+        snprintf(key, sizeof(key),
+                 "q4_K_gemm_moe_id top_k=1 tokens=1 routing=uniform fill=model seed=%d weights=%s:"
+                 "blk.0.ffn_up_exps.weight",
+                 seed, path);
+        struct cases cases = one_case(key);
+        CU_ASSERT_TRUE_FATAL(expectation_make(&x, &cases.items[0], true, &options, &error));
+        CU_ASSERT_EQUAL(check_one(&x, &q4_K_gemm_moe_id_ref_i8, reason, sizeof(reason)), PASS);
+        expectation_free(&x);
+        cases_free(&cases);
+    }
+    close(fd);
+}
+
 /* ---- what else uses cases ---- */
 
 static bool fails_from_three(const struct assay_case *item, void *context, bool *fails,
@@ -443,11 +493,17 @@ static void test_dense(void)
 }
 
 static CU_TestInfo tests[] = {
-    {"mapped weights", test_mapped}, {"wrong kernels", test_wrong},
-    {"beyond 4 GiB", test_large},    {"smaller cases", test_shrink},
-    {"variants", test_variants},     {"ties", test_ties},
-    {"layers", test_layers},         {"odd layers", test_odd_layers},
-    {"dense", test_dense},           CU_TEST_INFO_NULL,
+    {"mapped weights", test_mapped},
+    {"wrong kernels", test_wrong},
+    {"beyond 4 GiB", test_large},
+    {"biased weights", test_biased},
+    {"smaller cases", test_shrink},
+    {"variants", test_variants},
+    {"ties", test_ties},
+    {"layers", test_layers},
+    {"odd layers", test_odd_layers},
+    {"dense", test_dense},
+    CU_TEST_INFO_NULL,
 };
 
 int main(void)
