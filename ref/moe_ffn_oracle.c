@@ -104,7 +104,7 @@ static void first_layer(const struct group *group, const uint8_t *matrix, int64_
         q4_K_expand(&row[b], ASSAY_F32, &w);
         for (int64_t i = 0; i < group->n; i++) {
             const float *x = group->args->x + group->pairs[i] / s->top_k * s->hidden;
-            q4_K_expect_expanded(&w, x + b * Q4_K_BLOCK, ASSAY_F32, &out[i]);
+            q4_K_expect(&w, x + b * Q4_K_BLOCK, ASSAY_F32, &out[i]);
         }
     }
     for (int64_t i = 0; i < group->n; i++)
@@ -143,13 +143,13 @@ static void add_down(const struct q4_K_expanded *w, const expected_t h[Q4_K_BLOC
                      const struct uncertain *block, expected_t *y)
 {
     expected_t spread = {0};
-    q4_K_expect_expanded(w, block->x, ASSAY_F32, y);
+    q4_K_expect(w, block->x, ASSAY_F32, y);
     for (int j = 0; j < Q4_K_BLOCK; j++) {
         expected_t error = h[j];
         error.value -= (double)block->x[j];
         carry(&error, w->w[j], y);
     }
-    q4_K_expect_expanded(w, block->off, ASSAY_F32, &spread);
+    q4_K_expect(w, block->off, ASSAY_F32, &spread);
     y->step += spread.step;
     y->reach += spread.reach;
     y->flushed += spread.flushed + (double)ACTIVATION_TINY * w->sum_w;

@@ -38,8 +38,8 @@ static void expect_f16(const struct q4_K_expanded *block, const float *x,
     }
 }
 
-void q4_K_expect_expanded(const struct q4_K_expanded *block, const float *x,
-                          enum assay_numerics numerics, struct assay_expected *expected)
+void q4_K_expect(const struct q4_K_expanded *block, const float *x, enum assay_numerics numerics,
+                 struct assay_expected *expected)
 {
     if (numerics == ASSAY_F16) {
         expect_f16(block, x, expected);
@@ -64,13 +64,6 @@ void q4_K_expect_expanded(const struct q4_K_expanded *block, const float *x,
         expected->step_sq += amax * amax * block->sum_w_sq;
         expected->reach += amax * block->sum_parts;
     }
-}
-
-void q4_K_expect(const struct block_q4_K *block, const float *x, struct assay_expected *expected)
-{
-    struct q4_K_expanded expanded;
-    q4_K_expand(block, ASSAY_F32, &expanded);
-    q4_K_expect_expanded(&expanded, x, ASSAY_F32, expected);
 }
 
 float q4_K_add_i8(const struct block_q4_K *block, const struct activation_i8 *x, float acc)

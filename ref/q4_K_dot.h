@@ -20,11 +20,8 @@ void q4_K_expand(const struct block_q4_K *block, enum assay_numerics numerics,
                  struct q4_K_expanded *expanded);
 
 /* Adds what block b = 0, 1, ... of a row contributes; `expected` starts zeroed. */
-void q4_K_expect_expanded(const struct q4_K_expanded *block, const float *x,
-                          enum assay_numerics numerics, struct assay_expected *expected);
-
-/* The same from a block, for all classes but f16. */
-void q4_K_expect(const struct block_q4_K *block, const float *x, struct assay_expected *expected);
+void q4_K_expect(const struct q4_K_expanded *block, const float *x, enum assay_numerics numerics,
+                 struct assay_expected *expected);
 
 /*
  * The scalar twin of class i8: what super-block b = 0, 1, ... of a row adds to acc, from +0.

@@ -84,8 +84,8 @@ void q4_K_matmul_expect(q4_K_products *products, const void *shape, const void *
                     int64_t pair = q4_K_pair(&product, i);
                     struct assay_expected *out = &expected[pair * n_columns + c];
                     out->untouched = false;
-                    q4_K_expect_expanded(&block, q4_K_source(&product, pair) + b * Q4_K_BLOCK,
-                                         numerics, out);
+                    q4_K_expect(&block, q4_K_source(&product, pair) + b * Q4_K_BLOCK, numerics,
+                                out);
                 }
             }
         }
