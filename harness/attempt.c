@@ -82,6 +82,7 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     void *pointers[ASSAY_MAX_TENSORS];
     attempt_pointers(attempt, pointers);
     pointers_for_prepare(attempt->outputs.op, pointers);
+    poison_fill(attempt->prepared.data, attempt->prepared.bytes, attempt->poison);
     if (job->kernel->prepare)
         job->kernel->prepare(attempt->shape, pointers, attempt->prepared.data, attempt->threads);
     const char *refusal = NULL;
@@ -155,7 +156,6 @@ static bool make_memory(struct job *job, struct attempt *attempt, enum placement
         !guarded_make_aligned(&attempt->scratch, scratch, error))
         return false;
     tensors_poison(&attempt->outputs, attempt->poison);
-    poison_fill(attempt->prepared.data, attempt->prepared.bytes, attempt->poison);
     poison_fill(attempt->scratch.data, attempt->scratch.bytes, attempt->poison);
     return true;
 }
