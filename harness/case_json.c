@@ -29,12 +29,7 @@ bool refuse(const struct site *site, const char *format, ...)
     va_start(args, format);
     vsnprintf(rule, sizeof(rule), format, args);
     va_end(args);
-    fail(site->error, "%s: %s%s%s", site->file, site->path, *site->path ? ": " : "", rule);
-    for (char *c = site->error->text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
-    }
-    return false;
+    return fail(site->error, "%s: %s%s%s", site->file, site->path, *site->path ? ": " : "", rule);
 }
 
 bool refuse_type(const struct site *site, const char *wanted, const json_t *got)

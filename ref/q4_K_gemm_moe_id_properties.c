@@ -52,15 +52,20 @@ static int64_t broken_same(const void *shape, void *const *t, const void *other_
     return first_unequal(shape, t, other_shape, other, 0, 1);
 }
 
+/* Inputs of the same call, with `factor` times its activations, which are finite. */
+static void copy_times(const shape_t *s, void *const *t, void *const *other, float factor)
+{
+    float *x = other[SRC1];
+    assay_copy_inputs(&q4_K_gemm_moe_id_op, s, t, other);
+    for (int64_t i = 0; i < s->tokens * s->ne11 * s->k; i++)
+        x[i] *= factor;
+}
+
 static void derive_scaled(const void *shape, void *const *t, const void *other_shape,
                           void *const *other)
 {
     (void)other_shape;
-    const shape_t *s = shape;
-    float *x = other[SRC1];
-    assay_copy_inputs(&q4_K_gemm_moe_id_op, shape, t, other);
-    for (int64_t i = 0; i < s->tokens * s->ne11 * s->k; i++)
-        x[i] *= 8;
+    copy_times(shape, t, other, 8);
 }
 
 static int64_t broken_scaled(const void *shape, void *const *t, const void *other_shape,
@@ -71,15 +76,12 @@ static int64_t broken_scaled(const void *shape, void *const *t, const void *othe
     return first_unequal(shape, t, other_shape, other, 0, 8);
 }
 
+/* Zeros of either sign. */
 static void derive_zero(const void *shape, void *const *t, const void *other_shape,
                         void *const *other)
 {
     (void)other_shape;
-    const shape_t *s = shape;
-    float *x = other[SRC1];
-    assay_copy_inputs(&q4_K_gemm_moe_id_op, shape, t, other);
-    for (int64_t i = 0; i < s->tokens * s->ne11 * s->k; i++)
-        x[i] = i % 2 ? -0.0f : 0.0f;
+    copy_times(shape, t, other, 0);
 }
 
 static int64_t broken_zero(const void *shape, void *const *t, const void *other_shape,
