@@ -27,9 +27,10 @@
  * A kernel that promises the twin must have its bits everywhere. A value that is not finite must
  * come out so. An output whose magnitude or reach passes FLT_MAX/2 may overflow and is excused.
  *
- * A case is telling if more than a tenth of its values, and of the differences between neighbours in
- * a row, exceed 2*u * magnitude + slack, and the former's magnitude exceeds their tolerance: neither
- * zeros nor one value for all would be right, and results of the same terms can be out of tolerance.
+ * A case is telling if more than a tenth of its values, and of the differences between neighbours
+ * in a row, exceed 2*u * magnitude + slack, and the former's magnitude exceeds their tolerance:
+ * neither zeros nor one value for all would be right, and results of the same terms can be out of
+ * tolerance.
  */
 #ifndef ASSAY_HARNESS_JUDGE_H
 #define ASSAY_HARNESS_JUDGE_H
