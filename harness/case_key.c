@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,6 +154,15 @@ static json_t *json_weights(char *text)
                      json_string_nocheck(colon + 1));
 }
 
+/* Whether it is an integer that no int64_t holds, which JSON's reader takes for no number at all. */
+static bool is_beyond_int64(const char *text)
+{
+    char *end;
+    errno = 0;
+    strtoll(text, &end, 10);
+    return errno == ERANGE && *end == '\0';
+}
+
 /* Puts the token "name=value" where a case file has it. */
 static bool add_token(const struct site *site, const struct assay_op *op, char *token,
                       json_t *object)
@@ -172,6 +182,9 @@ static bool add_token(const struct site *site, const struct assay_op *op, char *
     json_t *target = is_dim ? json_object_get(object, "shape") : object;
     if (json_object_get(target, token))
         return refuse(site, "%s is there twice", token);
+    bool text = weights || fill || routing;
+    if (!text && is_beyond_int64(equals + 1))
+        return refuse(site, "%s: too big integer \"%.80s\"", token, equals + 1);
     json_t *value = routing   ? json_routing(equals + 1)
                     : weights ? json_weights(equals + 1)
                     : fill    ? json_string(equals + 1)

@@ -16,18 +16,23 @@
  * own arithmetic (1/amax, the product, the scale) by 3*u*amax; the sums then run over the quantized
  * activations, whose magnitude is at most reach/254 larger.
  *
- * Beside the bound, on fill `model`: classes f32 and f16 must reach NMSE <= max(1e-11, D*u^2), relative
- * to the values' squares or, where larger, to parts_sq; for i8 the error of an
- * output is close to normal with sigma^2 = step_sq / 127^2 / 12, so z = err / sigma has mean square
- * 1 and mean 0. The mean square must lie in its chi-square interval, the means of z over outputs,
- * row by row, in their t interval, at 1e-9 each. Errors of a row share its activations, so their
- * effective number is 1 / (1/outputs + 3.2/activations): the variance of a squared uniform error is
- * 0.8 of its mean squared, against 2 for a normal one, and the few blocks with a large channel, an
- * eighth or more, carry the sum.
+ * Beside the bound, on fill `model`: classes f32 and f16 must reach NMSE <= max(1e-11, D*u^2),
+ * relative to the values' squares or, where larger, to parts_sq; for i8 the error of an output is
+ * close to normal with sigma^2 = step_sq / 127^2 / 12, so z = err / sigma has mean square 1 and mean
+ * 0. The mean square must lie in its chi-square interval, without the twin's promise just not above
+ * it, the means of z over outputs, row by row, in their t interval, at 1e-9 each. Errors of a row
+ * share its activations, so their effective number is 1 / (1/outputs + 3.2/activations): the
+ * variance of a squared uniform error is 0.8 of its mean squared, against 2 for a normal one, and
+ * the few blocks with a large channel, an eighth or more, carry the sum.
  *
  * On fill `exact`: tolerance 0 (zeros of either sign are equal), except for i8 without the twin.
  * A kernel that promises the twin must have its bits everywhere. A value that is not finite must
  * come out so. An output whose magnitude or reach passes FLT_MAX/2 may overflow and is excused.
+ *
+ * A case is telling if more than a tenth of its values, and of the differences between neighbours
+ * in a row, exceed 2*u * magnitude + slack, and the former's magnitude exceeds their tolerance:
+ * neither zeros nor one value for all would be right, and results of the same terms can be out of
+ * tolerance.
  */
 #ifndef ASSAY_HARNESS_JUDGE_H
 #define ASSAY_HARNESS_JUDGE_H
@@ -102,7 +107,7 @@ struct judgement {
     double max_ulp;
     double z_mean_square, z_mean; /* NAN: not tested */
     int64_t tie_swaps;
-    bool telling; /* outputs are far enough from zero and from each other to show an error */
+    bool telling; /* outputs are not all zero or alike, nor as small as what is tolerated anyway */
     struct worst worst;
     uint32_t layers;       /* bits of those that found fault */
     char reason[256];      /* what the first of them says; empty: nothing wrong */

@@ -104,6 +104,16 @@ refuses "$tmp/missing.json: cannot be read" check "$tmp/missing.json"
 refuses "$tmp/missing: cannot be read" list "$tmp/missing"
 mkdir "$tmp/empty"
 refuses "$tmp/empty: there is no *.json file below it" check "$tmp/empty"
+mkdir "$tmp/loop"
+ln -s . "$tmp/loop/self"
+refuses "$tmp/loop: there is no *.json file below it" check "$tmp/loop"
+cp "$quantize" "$tmp/loop"
+passes list "$tmp/loop"
+is 'test $(wc -l <"$tmp/out") -eq $("$assay" list "$quantize" | wc -l)' 'a loop is not followed'
+ln -s ring "$tmp/ring"
+refuses "$tmp/ring: cannot be read: Too many levels of symbolic links" check "$tmp/ring"
+refuses "a?31mb?c?d: cannot be read" check "$(printf 'a\302\23331mb\342\200\256c\342\201\246d')"
+refuses 'käse: cannot be read' check 'käse'
 refuses 'tests/bad_cases/duplicate_key.json' check tests/bad_cases/duplicate_key.json
 refuses "$(cat tests/bad_cases/dim_unknown.expected)" check tests/bad_cases/dim_unknown.json
 refuses "$(cat tests/bad_cases/dim_unknown.expected)" check "$quantize" \
@@ -153,6 +163,15 @@ done
 is 'sort "$tmp/parts" | cmp -s - "$tmp/all"' 'three shards are a partition'
 is 'test $all -ge 100' 'there are cases'
 cp "$tmp/out" "$tmp/third"
+passes list cases/smoke -c 'fill=edge'
+sort "$tmp/out" >"$tmp/all"
+: >"$tmp/parts"
+for part in 1 2 3; do # of what the filter leaves, not of all
+    passes list cases/smoke -c 'fill=edge' --shard $part/3
+    is 'test $(wc -l <"$tmp/out") -ge $(($(wc -l <"$tmp/all") / 3))' "$what"
+    cat "$tmp/out" >>"$tmp/parts"
+done
+is 'sort "$tmp/parts" | cmp -s - "$tmp/all"' 'three shards of a selection are a partition'
 SLURM_ARRAY_TASK_ID=12 SLURM_ARRAY_TASK_MIN=10 SLURM_ARRAY_TASK_COUNT=3
 export SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_COUNT
 passes list cases/smoke --shard auto
@@ -252,6 +271,9 @@ passes replay 'q4_K_gemv n=3 k=256 fill=exact' -k '/ref$'
 says 'q4_K_gemv n=3 k=256 fill=exact seed=1'
 refuses 'key: unknown op "nosuch"' replay 'nosuch n=1'
 refuses 'key: shape: dimension "k" is missing' replay 'q4_K_gemv n=1 fill=exact'
+refuses 'key: n: too big integer "99999999999999999999"' replay \
+    'q4_K_gemv n=99999999999999999999 k=256 fill=exact'
+refuses 'key: shape.n: must be an integer, not a string' replay 'q4_K_gemv n=9x k=256 fill=exact'
 refuses 'key: unknown token' replay "$key fast"
 
 # ---- reports that cannot be written ----

@@ -120,28 +120,33 @@ static void test_deep_file(void)
                   "deep.json:1:2049: maximum parsing depth reached near '['");
 }
 
-/* 317 * 316 > 100000 > 317 * 315. */
-static void test_too_many_cases(void)
+/* A file of 317 * rows cases, n from `first` on. */
+static const char *write_many(const char *name, int first, int rows)
 {
     static char text[10000];
+    int used = sprintf(text, "{\"schema\": 1, \"cases\": [{\"name\": \"a\", \"op\": \"q4_K_gemv\","
+                             " \"fill\": \"exact\", \"shape\": {\"k\": [256");
+    for (int k = 2; k <= 317; k++)
+        used += sprintf(text + used, ",%d", 256 * k);
+    used += sprintf(text + used, "], \"n\": [%d", first);
+    for (int n = 1; n < rows; n++)
+        used += sprintf(text + used, ",%d", first + n);
+    used += sprintf(text + used, "]}}]}");
+    return write_file(name, text, (size_t)used);
+}
+
+/* 317 * 316 > 100000 > 317 * 315, in one file or in several. */
+static void test_too_many_cases(void)
+{
     struct cases cases = {0};
-    struct error error;
-    for (int rows = 315; rows <= 316; rows++) {
-        int used =
-            sprintf(text, "{\"schema\": 1, \"cases\": [{\"name\": \"a\", \"op\": \"q4_K_gemv\","
-                          " \"fill\": \"exact\", \"shape\": {\"k\": [256");
-        for (int k = 2; k <= 317; k++)
-            used += sprintf(text + used, ",%d", 256 * k);
-        used += sprintf(text + used, "], \"n\": [1");
-        for (int n = 2; n <= rows; n++)
-            used += sprintf(text + used, ",%d", n);
-        used += sprintf(text + used, "]}}]}");
-        const char *path = write_file("many.json", text, (size_t)used);
-        if (rows == 316)
-            check_refused(path, temporary, "many.json: cases[0]: more than 100000 cases in all");
-        else
-            CU_ASSERT_TRUE(cases_load(path, &cases, &error));
-    }
+    struct error error = {""};
+    check_refused(write_many("many.json", 1, 316), temporary,
+                  "many.json: cases[0]: more than 100000 cases in all");
+    CU_ASSERT_TRUE(cases_load(write_many("fewer.json", 1, 315), &cases, &error));
+    CU_ASSERT_EQUAL(cases.count, 317 * 315);
+    CU_ASSERT_FALSE(cases_load(write_many("more.json", 1000, 1), &cases, &error));
+    strip_directory(error.text, temporary);
+    CU_ASSERT_STRING_EQUAL(error.text, "more.json: cases[0]: more than 100000 cases in all");
     CU_ASSERT_EQUAL(cases.count, 317 * 315);
     cases_free(&cases);
 }
@@ -262,6 +267,8 @@ static void test_bad_keys(void)
         {"q4_K_gemv n=1 k=300 fill=model", "key: shape.k: 300 must be a multiple of 256"},
         {"q4_K_gemv n=[1,2] k=256 fill=model", "key: shape.n: must be an integer, not a string"},
         {"q4_K_gemv n= k=256 fill=model", "key: shape.n: must be an integer, not a string"},
+        {"q4_K_gemv n=9223372036854775808 k=256 fill=model",
+         "key: n: too big integer \"9223372036854775808\""},
         {"q4_K_gemv n=1.5 k=256 fill=model", "key: shape.n: must be an integer, not a real number"},
         {"q4_K_gemv n=1 fill=model", "key: shape: dimension \"k\" is missing"},
         {"q4_K_gemv n=1 k=256", "key: \"fill\" is missing"},

@@ -245,13 +245,17 @@ static int64_t some_scratch(const void *shape, int threads)
         (void)prepared, (void)threads;                                                      \
         return run_##what(shape, args, scratch, bug);                                       \
     }
-#define KERNEL(what, bug, text, class_)                                                      \
-    {                                                                                        \
-        text,                                                                                \
-        {                                                                                    \
-            .op = "affine_" #what, .name = "wrong-" #bug, .tier = "ref", .numerics = class_, \
-            .depth = depth, .scratch_bytes = some_scratch, .run = run_##what##_##bug         \
-        }                                                                                    \
+#define KERNEL(what, which, text, class_)  \
+    {                                      \
+        .bug = text, .kernel = {           \
+            .op = "affine_" #what,         \
+            .name = "wrong-" #which,       \
+            .tier = "ref",                 \
+            .numerics = class_,            \
+            .depth = depth,                \
+            .scratch_bytes = some_scratch, \
+            .run = run_##what##_##which    \
+        }                                  \
     }
 #define RUN_GEMV(bug, text)       RUN(gemv, bug)
 #define RUN_QUANTIZE(bug, text)   RUN(quantize, bug)

@@ -342,14 +342,14 @@ static int64_t depth_weighted_sum(const void *shape)
         (void)prepared, (void)scratch;                                                             \
         return run_##op(shape, args, threads, bug);                                                \
     }
-#define KERNEL(op_name, stem, bug, text, class_, depth_) \
-    {text,                                               \
-     {.op = op_name,                                     \
-      .name = "wrong-" #bug,                             \
-      .tier = "ref",                                     \
-      .numerics = class_,                                \
-      .depth = depth_,                                   \
-      .run = run_##stem##_##bug}},
+#define KERNEL(op_name, stem, which, text, class_, depth_) \
+    {.bug = text,                                          \
+     .kernel = {.op = op_name,                             \
+                .name = "wrong-" #which,                   \
+                .tier = "ref",                             \
+                .numerics = class_,                        \
+                .depth = depth_,                           \
+                .run = run_##stem##_##which}},
 #define SILU(X)                                                    \
     X(silu_mul, NONE, NULL)                                        \
     X(silu_mul, EXP2, NULL)                                        \

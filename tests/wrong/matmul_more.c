@@ -265,13 +265,17 @@ static int64_t depth_gemm_i8(const void *shape)
         (void)prepared, (void)scratch, (void)threads;                                       \
         return run_##what(shape, args, bug);                                                \
     }
-#define KERNEL(what, op_name, bug, text, class_, depth_)                             \
-    {                                                                                \
-        text,                                                                        \
-        {                                                                            \
-            .op = op_name, .name = "wrong-" #bug, .tier = "ref", .numerics = class_, \
-            .twin = (class_) == ASSAY_I8, .depth = depth_, .run = run_##what##_##bug \
-        }                                                                            \
+#define KERNEL(what, op_name, which, text, class_, depth_) \
+    {                                                      \
+        .bug = text, .kernel = {                           \
+            .op = op_name,                                 \
+            .name = "wrong-" #which,                       \
+            .tier = "ref",                                 \
+            .numerics = class_,                            \
+            .twin = (class_) == ASSAY_I8,                  \
+            .depth = depth_,                               \
+            .run = run_##what##_##which                    \
+        }                                                  \
     }
 
 #define MOE_F16(X)                                                                \

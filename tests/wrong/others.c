@@ -156,6 +156,30 @@ RUN(router_flushed, moe_router_topk_softmax_ref, router_flushed)
 RUN(router_mxcsr, moe_router_topk_softmax_ref, router_mxcsr)
 RUN(router_invalid_row, moe_router_topk_softmax_ref, router_invalid_row)
 RUN(router_sorted_by_id, moe_router_topk_softmax_ref, router_sorted_by_id)
+/* Moves a weight by 1 ULP; powers of two, which the exact fill has, and subnormals stay. */
+static void nudge(float *weights, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = assay_f32_bits(weights[i]);
+        if (bits >= 0x00800000u && bits << 9)
+            weights[i] = assay_f32_from_bits(bits ^ 1);
+    }
+}
+
+static void router_one_token(const router_shape *s, const router_args *a)
+{
+    if (s->tokens == 1)
+        nudge(a->weights, s->top_k);
+}
+
+static void router_first_row(const router_shape *s, const router_args *a)
+{
+    if (s->tokens > 1)
+        nudge(a->weights, s->top_k);
+}
+
+RUN(router_one_token, moe_router_topk_softmax_ref, router_one_token)
+RUN(router_first_row, moe_router_topk_softmax_ref, router_first_row)
 RUN(router_minus_inf, moe_router_topk_softmax_ref, router_minus_inf)
 
 /* ids_tpe */
@@ -209,6 +233,14 @@ static void lists_tpe_clamped(const lists_shape *s, const lists_args *a)
         a->tpe[e] = a->tpe[e] > s->tokens ? (int32_t)s->tokens : a->tpe[e];
 }
 
+/* All of it integers, so that no later call shows. */
+static void lists_rounding(const lists_shape *s, const lists_args *a)
+{
+    (void)s, (void)a;
+    round_toward_zero();
+}
+
+RUN(lists_rounding, moe_ids_tpe_ref, lists_rounding)
 RUN(lists_descending, moe_ids_tpe_ref, lists_descending)
 RUN(lists_invalid_counted, moe_ids_tpe_ref, lists_invalid_counted)
 RUN(lists_grid_floor, moe_ids_tpe_ref, lists_grid_floor)
@@ -219,7 +251,7 @@ RUN(lists_tpe_clamped, moe_ids_tpe_ref, lists_tpe_clamped)
 static int64_t depth(const void *shape)
 {
     (void)shape;
-    return 1;
+    return 3;
 }
 
 static const char *run_exits(const void *shape, const void *args, const void *prepared,
@@ -236,40 +268,47 @@ static const char *run_refuses(const void *shape, const void *args, const void *
     return "not today";
 }
 
-#define KERNEL(op_name, bug_name, text, class_)                                           \
-    {                                                                                     \
-        text,                                                                             \
-        {                                                                                 \
-            .op = op_name, .name = "wrong-" #bug_name, .tier = "ref", .numerics = class_, \
-            .depth = depth, .run = run_##bug_name                                         \
-        }                                                                                 \
+#define KERNEL(op_name, bug_name, only_, text, class_) \
+    {                                                  \
+        .bug = text, .only = only_, .kernel = {        \
+            .op = op_name,                             \
+            .name = "wrong-" #bug_name,                \
+            .tier = "ref",                             \
+            .numerics = class_,                        \
+            .depth = depth,                            \
+            .run = run_##bug_name                      \
+        }                                              \
     }
-#define DEQUANT(bug_name, text) KERNEL("q4_K_dequant", bug_name, text, ASSAY_BITS)
-#define ROUTER(bug_name, text)  KERNEL("moe_router_topk_softmax", bug_name, text, ASSAY_F32)
-#define LISTS(bug_name, text)   KERNEL("moe_ids_tpe", bug_name, text, ASSAY_BITS)
+#define DEQUANT(bug_name, only, text) KERNEL("q4_K_dequant", bug_name, only, text, ASSAY_BITS)
+#define ROUTER(bug_name, only, text) \
+    KERNEL("moe_router_topk_softmax", bug_name, only, text, ASSAY_F32)
+#define LISTS(bug_name, only, text) KERNEL("moe_ids_tpe", bug_name, only, text, ASSAY_BITS)
 
 const struct wrong wrong_others[] = {
-    DEQUANT(dequant_zero_sign, "-0 becomes +0"),
-    DEQUANT(dequant_nan_zero, "NaN becomes 0"),
-    DEQUANT(dequant_one_ulp, "one element in 256 off by 1 ULP"),
-    DEQUANT(dequant_bf16, "weights rounded to bf16"),
-    DEQUANT(dequant_float_state, "flush-to-zero left switched on"),
-    DEQUANT(refuses, "a legal call refused"),
-    ROUTER(router_ties, "larger index first on ties"),
-    ROUTER(router_order, "second expert first"),
-    ROUTER(router_clamped, "weights past the 32nd not computed"),
-    ROUTER(router_unnormalized, "weights off by 1e-6"),
-    ROUTER(router_flushed, "subnormal weights flushed"),
-    ROUTER(router_mxcsr, "subnormal weights flushed if the caller's MXCSR says so"),
-    ROUTER(router_invalid_row, "id 0 in an invalid row"),
-    ROUTER(router_sorted_by_id, "ids sorted, weights not"),
-    ROUTER(router_minus_inf, "-Inf entries not selected"),
-    LISTS(lists_descending, "lists in descending order"),
-    LISTS(lists_invalid_counted, "id -1 counted for expert 0"),
-    LISTS(lists_grid_floor, "row tiles rounded down"),
-    LISTS(lists_grid_zero, "pair tiles rounded down, maybe to 0"),
-    LISTS(lists_tail_written, "tail of the lists written"),
-    LISTS(lists_tpe_clamped, "tpe clamped to the number of tokens"),
-    LISTS(exits, "ends the process"),
+    DEQUANT(dequant_zero_sign, ONLY(BITS), "-0 becomes +0"),
+    DEQUANT(dequant_nan_zero, ONLY(BITS), "NaN becomes 0"),
+    DEQUANT(dequant_one_ulp, ONLY(BITS), "one element in 256 off by 1 ULP"),
+    DEQUANT(dequant_bf16, ONLY(BITS), "weights rounded to bf16"),
+    DEQUANT(dequant_float_state, ONLY(FLOAT_STATE), "flush-to-zero left switched on"),
+    DEQUANT(refuses, ONLY(REFUSAL), "a legal call refused"),
+    ROUTER(router_ties, ONLY(BITS), "larger index first on ties"),
+    ROUTER(router_order, 0, "second expert first"),
+    ROUTER(router_clamped, 0, "weights past the 32nd not computed"),
+    ROUTER(router_unnormalized, ONLY(BOUND), "weights off by 1e-6"),
+    ROUTER(router_flushed, ONLY(BOUND), "subnormal weights flushed"),
+    ROUTER(router_mxcsr, ONLY(FLUSHING), "subnormal weights flushed if the caller's MXCSR says so"),
+    ROUTER(router_invalid_row, ONLY(BITS), "id 0 in an invalid row"),
+    ROUTER(router_sorted_by_id, 0, "ids sorted, weights not"),
+    ROUTER(router_minus_inf, ONLY(BITS), "-Inf entries not selected"),
+    ROUTER(router_one_token, ONLY(PROPERTY), "a single row's weights off by 1 ULP"),
+    ROUTER(router_first_row, ONLY(PROPERTY), "the first row's weights off by 1 ULP"),
+    LISTS(lists_descending, 0, "lists in descending order"),
+    LISTS(lists_invalid_counted, 0, "id -1 counted for expert 0"),
+    LISTS(lists_grid_floor, ONLY(BITS), "row tiles rounded down"),
+    LISTS(lists_grid_zero, ONLY(BITS), "pair tiles rounded down, maybe to 0"),
+    LISTS(lists_tail_written, 0, "tail of the lists written"),
+    LISTS(lists_tpe_clamped, 0, "tpe clamped to the number of tokens"),
+    LISTS(lists_rounding, ONLY(FLOAT_STATE), "rounding toward zero left switched on"),
+    LISTS(exits, ONLY(CRASH), "ends the process"),
 };
 const size_t n_wrong_others = sizeof(wrong_others) / sizeof(*wrong_others);
