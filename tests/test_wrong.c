@@ -38,7 +38,7 @@ static bool run_trial(struct trial *trial, const struct expectation *x, struct e
     struct check_options limits = options;
     limits.seconds = trial->wrong->only == ONLY(TIME) ? 1 : 60; /* the machine may be busy */
     struct expectation uncopied = *x;
-    uncopied.has_copies = uncopied.has_small = false;
+    uncopied.has_copies = uncopied.has_small = uncopied.copies_weights = false;
     if (!check_kernel(trial->wrong->uncopied ? &uncopied : x, &trial->kernel, &limits, &result,
                       error))
         return false;

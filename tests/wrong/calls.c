@@ -136,7 +136,7 @@ static void scratch_added(const struct call *c)
 static void scratch_bit(const struct call *c)
 {
     right(c);
-    if (*(const uint8_t *)c->scratch & 1)
+    if (!(*(const uint8_t *)c->scratch & 1))
         flip_last_bit(c->a->y);
 }
 
@@ -254,7 +254,7 @@ static void right_prepared(const struct call *c)
 static void unprepared_bit(const struct call *c)
 {
     right_prepared(c);
-    if (((const uint8_t *)c->prepared)[(c->s->w_offset + weight_bytes(c->s) + 3) / 4 * 4] & 1)
+    if (!(((const uint8_t *)c->prepared)[(c->s->w_offset + weight_bytes(c->s) + 3) / 4 * 4] & 1))
         flip_last_bit(c->a->y);
 }
 
