@@ -67,13 +67,15 @@ static const char *run(const void *shape, const void *args, const void *prepared
     smallest_batch = batch(&call) < smallest_batch ? batch(&call) : smallest_batch;
     call.smallest_batch = smallest_batch;
     call.used_scratch = scratch == last_scratch && *(uint8_t *)scratch == 1;
-    const float *x = call.args[1];
-    if (x == last_x && x[0] != last_value)
+    const void *x = call.args[1];
+    float value;
+    memcpy(&value, x, sizeof(value));
+    if (x == last_x && value != last_value)
         tainted_x = x;
     call.other_values = x == tainted_x;
     last_scratch = scratch;
     last_x = x;
-    last_value = x[0];
+    last_value = value;
     if (before)
         before(&call);
     const char *refusal = op->reference->run(shape, args, NULL, space, 1);
