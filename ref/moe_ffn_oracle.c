@@ -39,10 +39,11 @@ static void carry(const expected_t *from, double factor, expected_t *to)
     to->flushed += size * from->flushed;
 }
 
-/* An intermediate result that may overflow excuses all that it enters. */
+/* An intermediate result that may overflow excuses all that it enters, even times zero. */
 static void excuse(expected_t *e)
 {
-    if (fmax(e->magnitude, e->reach) > (double)FLT_MAX / 2)
+    const double limit = (double)FLT_MAX / 2;
+    if (!(e->magnitude <= limit && e->reach <= limit)) /* or NaN, of infinity times zero */
         e->magnitude = INFINITY;
 }
 
@@ -187,6 +188,7 @@ static void combine(const struct group *group, const expected_t *weights, int64_
             double size = y->magnitude + y->step + y->flushed;
             out[c].slack += weight->slack * size + 0x1p-149;
             out[c].flush += (weight->value < 0x1p-126 ? weight->value * size : 0) + 0x1p-125;
+            excuse(&out[c]);
         }
     }
 }
