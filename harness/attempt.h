@@ -45,6 +45,7 @@ struct child_report {
 struct job {
     const struct expectation *expectation;
     const struct assay_kernel *kernel;
+    int64_t depth; /* of the kernel; 0: class bits */
     size_t count;
     struct attempt attempts[MAX_ATTEMPTS];
     struct tensors small_outputs; /* PRIVATE, of the smaller call */

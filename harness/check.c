@@ -12,9 +12,6 @@
 #include "harness/diagnose.h"
 #include "harness/random.h"
 
-/* Roundings beyond which a bound says nothing: 2^20 of them allow 6 % of the magnitude. */
-#define MAX_DEPTH (1 << 20)
-
 const char *const verdict_names[VERDICTS] = {"PASS",    "FAIL",       "CRASHED",
                                              "TIMEOUT", "MISTRUSTED", "SKIPPED"};
 
@@ -23,18 +20,6 @@ int threads_of(const struct assay_case *item, const struct check_options *option
     if (item->threads > 0)
         return item->threads;
     return options->threads > 0 ? options->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
-}
-
-/* Whether the contract says that an element is not written. */
-static bool is_untouched(const struct expectation *x, size_t index, int64_t element,
-                         int64_t columns)
-{
-    const struct assay_tensor *tensor = &x->item->op->tensors[index];
-    if (tensor->role == ASSAY_OUT_REAL)
-        return x->expected[element / columns * x->n_columns].untouched;
-    size_t bytes = assay_dtype_bytes(tensor->dtype);
-    return still_poison(&x->reference.buffers[index], element, bytes, POISON_A) &&
-           still_poison(&x->reference_b.buffers[index], element, bytes, POISON_B);
 }
 
 /* Compares the outputs of PLAIN and AGAIN with each other and with where the contract wants a
@@ -48,7 +33,7 @@ static void judge_writes(const struct job *job, size_t index, struct judgement *
     size_t bytes = assay_dtype_bytes(tensor->dtype);
     int64_t columns = plain->data ? tensor->columns(x->item->shape) : 1;
     for (int64_t i = 0; i < (int64_t)(plain->bytes / bytes); i++) {
-        bool untouched = is_untouched(x, index, i, columns);
+        bool untouched = expectation_untouched(x, index, i);
         bool plain_poison = still_poison(plain, i, bytes, POISON_A);
         bool again_poison = still_poison(again, i, bytes, POISON_B);
         const char *what = NULL;
@@ -143,8 +128,8 @@ static struct judge_input input_of(const struct job *job, const struct kernel *k
     bool twin = kernel->abi->twin && x->twin && index != FLUSHING;
     return (struct judge_input){
         .numerics = kernel->abi->numerics,
-        .depth = kernel->abi->depth ? kernel->abi->depth(shape) : 0,
-        .exact = x->item->fill.kind == ASSAY_FILL_EXACT && (!op->exact || op->exact(shape)),
+        .depth = job->depth,
+        .exact = case_exact(x->item),
         .statistical = x->item->fill.kind == ASSAY_FILL_MODEL && index != FLUSHING,
         .flushing = index == FLUSHING,
         .activations = op->activations ? op->activations(shape) : 1,
@@ -279,15 +264,22 @@ static bool judge_end(const struct job *job, const struct sandbox_result *end, d
     return true;
 }
 
+static bool judge_any_values(const struct job *job, const struct kernel *kernel,
+                             struct judgement *judgement, struct error *error)
+{
+    const struct expectation *x = job->expectation;
+    if (x->item->op->reconcile)
+        return judge_reconciled(job, kernel, judgement, error);
+    struct target target = {.expected = x->expected};
+    memcpy(target.bits, x->reference.pointers, sizeof(target.bits));
+    return judge_values(job, kernel, &target, judgement, error);
+}
+
 static bool judge_outputs(const struct job *job, const struct kernel *kernel,
                           struct judgement *judgement, struct error *error)
 {
-    const struct expectation *x = job->expectation;
-    const struct assay_op *op = x->item->op;
-    struct target target = {.expected = x->expected};
-    memcpy(target.bits, x->reference.pointers, sizeof(target.bits));
-    if (!(op->reconcile ? judge_reconciled(job, kernel, judgement, error)
-                        : judge_values(job, kernel, &target, judgement, error)))
+    const struct assay_op *op = job->expectation->item->op;
+    if (!judge_any_values(job, kernel, judgement, error))
         return false;
     for (size_t i = 0; i < op->n_tensors; i++) {
         if (is_output(&op->tensors[i]))
@@ -318,6 +310,16 @@ static const char *why_skipped(const struct expectation *x, const struct kernel 
     return kernel->abi->unsupported ? kernel->abi->unsupported(x->item->shape) : NULL;
 }
 
+static void conclude(const struct job *job, struct result *result)
+{
+    struct judgement *judgement = &result->judgement;
+    result->output_hash = outputs_hash(result->item->op, &job->attempts[PLAIN].outputs);
+    result->verdict = judgement->layers ? FAIL : judgement->telling ? PASS : MISTRUSTED;
+    if (result->verdict == MISTRUSTED)
+        snprintf(judgement->reason, sizeof(judgement->reason),
+                 "the case cannot tell a wrong kernel from a right one");
+}
+
 static bool run_and_judge(struct job *job, const struct kernel *kernel,
                           const struct check_options *options, struct result *result,
                           struct error *error)
@@ -325,34 +327,50 @@ static bool run_and_judge(struct job *job, const struct kernel *kernel,
     struct sandbox_result end;
     int threads = threads_of(result->item, options);
     int64_t depth = kernel->abi->depth ? kernel->abi->depth(result->item->shape) : 1;
-    if (depth < 1 || depth > MAX_DEPTH) {
+    if (depth < 1 || depth > CHECK_MAX_DEPTH) {
         result->verdict = FAIL;
         judge_say(&result->judgement, LAYER_BOUND, "declares a depth of %lld, outside 1..%d",
-                  (long long)depth, MAX_DEPTH);
+                  (long long)depth, CHECK_MAX_DEPTH);
         return true;
     }
     if (!job_make(job, job->expectation, kernel->abi, threads, error) ||
         !job_run(job, options->seconds, &end, error))
         return false;
+    job->depth = kernel->abi->depth ? depth : 0;
     if (judge_end(job, &end, options->seconds, result))
         return true;
     struct judgement *judgement = &result->judgement;
     if (!judge_outputs(job, kernel, judgement, error))
         return false;
-    result->output_hash = outputs_hash(kernel->op, &job->attempts[PLAIN].outputs);
-    result->verdict = judgement->layers ? FAIL : judgement->telling ? PASS : MISTRUSTED;
-    if (result->verdict == MISTRUSTED)
-        snprintf(judgement->reason, sizeof(judgement->reason),
-                 "the case cannot tell a wrong kernel from a right one");
+    conclude(job, result);
+    return true;
+}
+
+static void start_result(const struct expectation *x, const struct kernel *kernel,
+                         struct result *result)
+{
+    *result = (struct result){.item = x->item, .kernel = kernel};
+    result->judgement.z_mean = result->judgement.z_mean_square = NAN;
+}
+
+bool check_outputs(const struct expectation *x, const struct kernel *kernel, int64_t depth,
+                   const struct tensors *outputs, struct result *result, struct error *error)
+{
+    start_result(x, kernel, result);
+    struct job job = {.expectation = x, .kernel = kernel->abi, .depth = depth, .count = 1};
+    job.attempts[PLAIN].inputs = &x->inputs[PLAIN];
+    job.attempts[PLAIN].outputs = *outputs;
+    if (!judge_any_values(&job, kernel, &result->judgement, error))
+        return false;
+    conclude(&job, result);
     return true;
 }
 
 bool check_kernel(const struct expectation *x, const struct kernel *kernel,
                   const struct check_options *options, struct result *result, struct error *error)
 {
-    *result = (struct result){.item = x->item, .kernel = kernel};
+    start_result(x, kernel, result);
     struct judgement *judgement = &result->judgement;
-    judgement->z_mean = judgement->z_mean_square = NAN;
     char text[96];
     const char *skipped = why_skipped(x, kernel, options, text, sizeof(text));
     if (skipped) {

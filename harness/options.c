@@ -25,6 +25,11 @@ enum {
     KEY_TIME,
     KEY_KERNELS,
     KEY_SHRINK,
+    KEY_DIRECTORY,
+    KEY_GIVEN,
+    KEY_NUMERICS,
+    KEY_DEPTH,
+    KEY_TWIN,
     KEY_NO_FORK
 };
 
@@ -35,8 +40,12 @@ static const char doc[] =
     "check   judge every selected kernel on every selected case\n"
     "bench   check, then time what passed\n"
     "replay  check the one case that a KEY names, e.g. from a failure's replay line\n"
+    "export  write the inputs and expected outputs of cases, PATHs or KEYs, to --dir\n"
+    "judge   judge outputs in --got, computed from the exported directory PATH\n"
     "\v"
-    "PATH is a case file, or a directory that is searched for them. Exit status: 0 all passed, "
+    "PATH is a case file, or a directory that is searched for them. --depth is by default that of "
+    "a "
+    "serial sum, the inner dimension + 16. Exit status: 0 all passed, "
     "1 a kernel failed, 2 wrong usage, bad input or nothing selected.";
 
 static const struct argp_option described[] = {
@@ -58,6 +67,12 @@ static const struct argp_option described[] = {
     {"color", KEY_COLOR, "WHEN", 0, "auto, always or never", 0},
     {"shrink", KEY_SHRINK, "SECONDS", 0,
      "look so long for a smaller failing shape, once per kernel; 0: not at all (2)", 0},
+    {"dir", KEY_DIRECTORY, "DIR", 0, "export: write there", 0},
+    {"got", KEY_GIVEN, "FILE", 0, "judge: the outputs, as safetensors", 0},
+    {"numerics", KEY_NUMERICS, "CLASS", 0,
+     "judge: what the outputs promise; export: tolerances of these, comma-separated (f32)", 0},
+    {"depth", KEY_DEPTH, "N", 0, "export, judge: roundings on the longest path", 0},
+    {"twin", KEY_TWIN, NULL, 0, "judge: i8 promises the bits of its scalar twin", 0},
     {"no-fork", KEY_NO_FORK, NULL, 0, "run kernels in this process, for a debugger", 0},
     {"schema", KEY_SCHEMA, NULL, 0, "list: print the JSON Schema of case files", 0},
     {"verbose", 'v', NULL, 0, "a line for every result", 0},
@@ -161,6 +176,22 @@ static bool parse_cpu(const char *text, struct options *options, struct error *e
     return true;
 }
 
+static bool parse_numerics(const char *text, uint32_t *numerics, struct error *error)
+{
+    *numerics = 0;
+    do {
+        size_t length = strcspn(text, ","), n = ASSAY_F32;
+        while (n < ASSAY_NUMERICS_COUNT && (strlen(assay_numerics_names[n]) != length ||
+                                            strncmp(assay_numerics_names[n], text, length) != 0))
+            n++;
+        if (n == ASSAY_NUMERICS_COUNT)
+            return fail(error, "--numerics: unknown class \"%.*s\"", (int)length, text);
+        *numerics |= 1u << n;
+        text += length;
+    } while (*text++ == ',');
+    return true;
+}
+
 static bool parse_color(const char *text, enum color *color, struct error *error)
 {
     static const char *const names[] = {"auto", "always", "never"};
@@ -185,6 +216,12 @@ static bool set_option(int key, const char *text, struct options *options, struc
     case KEY_JSON: options->json = text; return true;
     case KEY_SCHEMA: options->schema = true; return true;
     case KEY_NO_FORK: options->no_fork = true; return true;
+    case KEY_DIRECTORY: options->directory = text; return true;
+    case KEY_GIVEN: options->given = text; return true;
+    case KEY_NUMERICS: return parse_numerics(text, &options->promise.numerics, error);
+    case KEY_DEPTH:
+        return parse_integer("--depth", text, 1, CHECK_MAX_DEPTH, &options->promise.depth, error);
+    case KEY_TWIN: options->promise.twin = true; return true;
     case KEY_SHRINK: return parse_seconds("--shrink", text, 0, &options->shrink_seconds, error);
     case KEY_SHARD: return parse_shard(text, options, error);
     case KEY_MEMORY: return parse_memory(text, &options->memory_bytes, error);
@@ -222,14 +259,34 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
 static bool parse_command(const char *name, enum command *command)
 {
-    static const char *const names[] = {"list", "check", "bench", "replay"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const names[] = {"list", "check", "bench", "replay", "export", "judge"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         if (strcmp(name, names[i]) == 0) {
             *command = (enum command)i;
             return true;
         }
     }
     return false;
+}
+
+static bool check_vectors(const struct options *options, struct error *error)
+{
+    bool export = options->command == COMMAND_EXPORT, judge = options->command == COMMAND_JUDGE;
+    const struct promise *promise = &options->promise;
+    bool promised = promise->numerics || promise->depth;
+    if (!options->directory != !export)
+        return fail(error, export ? "export: --dir is missing" : "--dir is for export");
+    if (!options->given != !judge)
+        return fail(error, judge ? "judge: --got is missing" : "--got is for judge");
+    if (!export && !judge && promised)
+        return fail(error, "--numerics and --depth are for export and judge");
+    if (promise->twin && !(judge && promise->numerics == 1u << ASSAY_I8))
+        return fail(error, "--twin is for judge with --numerics i8");
+    if (judge && (promise->numerics & (promise->numerics - 1)))
+        return fail(error, "judge: --numerics must name one class");
+    if (judge && options->n_arguments != 1)
+        return fail(error, "judge: name one exported directory");
+    return true;
 }
 
 bool options_parse(int argc, char **argv, struct options *options, struct error *error)
@@ -257,12 +314,18 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
     if (code != 0)
         return error->text[0] ? false : fail(error, "%s", strerror(code));
     if (options->n_arguments == 0)
-        return fail(error, "no command; try list, check, bench, replay or --help");
+        return fail(error, "no command; try list, check, bench, replay, export, judge or --help");
     if (!parse_command(options->arguments[0], &options->command))
-        return fail(error, "unknown command \"%s\"; try list, check, bench, replay or --help",
-                    options->arguments[0]);
+        return fail(
+            error,
+            "unknown command \"%s\"; try list, check, bench, replay, export, judge or --help",
+            options->arguments[0]);
     options->n_arguments--;
     memmove(options->arguments, options->arguments + 1,
             (options->n_arguments + 1) * sizeof(*options->arguments));
+    if (!check_vectors(options, error))
+        return false;
+    if (!options->promise.numerics)
+        options->promise.numerics = 1u << ASSAY_F32;
     return true;
 }

@@ -84,6 +84,8 @@ static void print_worst(const struct worst *worst)
 static void print_replay(const struct run *run, const struct result *result, const char *what,
                          const char *key)
 {
+    if (!result->kernel->abi->run) /* computed elsewhere */
+        return;
     printf("    %s: assay replay '%s' -k '^", what, key);
     for (const char *c = result->kernel->label; *c; c++)
         printf(strchr("^.[$()|*+?{\\", *c) ? "\\%c" : "%c", *c);
