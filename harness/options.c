@@ -274,12 +274,17 @@ static bool check_vectors(const struct options *options, struct error *error)
     bool export = options->command == COMMAND_EXPORT, judge = options->command == COMMAND_JUDGE;
     const struct promise *promise = &options->promise;
     bool promised = promise->numerics || promise->depth;
+    bool kernels = options->selected || options->n_libraries > 0;
     if (!options->directory != !export)
         return fail(error, export ? "export: --dir is missing" : "--dir is for export");
     if (!options->given != !judge)
         return fail(error, judge ? "judge: --got is missing" : "--got is for judge");
     if (!export && !judge && promised)
         return fail(error, "--numerics and --depth are for export and judge");
+    if ((export || judge) && kernels)
+        return fail(error, "-k and --kernels are not for export and judge");
+    if (judge && options->seed_given)
+        return fail(error, "--seed is not for judge: exported cases have theirs");
     if (promise->twin && !(judge && promise->numerics == 1u << ASSAY_I8))
         return fail(error, "--twin is for judge with --numerics i8");
     if (judge && (promise->numerics & (promise->numerics - 1)))

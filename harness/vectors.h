@@ -51,7 +51,8 @@ struct given *given_open(const char *directory, const char *path, const struct p
                          struct cases *cases, struct error *error);
 void given_close(struct given *given);
 
-/* Makes what stands for the file a kernel of each op, unless an op does not know the class. */
+/* For the op of every case a kernel that stands for the file. False: an op does not know the
+ * class that was promised. */
 bool given_kernels(struct given *given, const struct cases *cases, struct kernels *kernels,
                    struct error *error);
 
