@@ -184,6 +184,9 @@ def round_trip(tmp):
     for case in cases:
         if case["op"] == "q4_K_gemv":
             check(case["depth"] == case["shape"]["k"] + 16, "the default depth")
+            tolerances = expectations(directory, case)["y.tolerance.f32"].values
+            check(case["fill"] == "edge" or (case["fill"] == "exact") == (max(tolerances) == 0),
+                  "exact tolerances are 0")
 
     # i8: the twin passes everywhere, and the oracle's value where no statistics are taken.
     i8 = [case for case in cases
@@ -420,6 +423,7 @@ def depths(tmp):
     value, tolerance = found[0]["y"].values, found[0]["y.tolerance.f32"].values
     at = max((i for i, v in enumerate(value) if v and found[0]["y.rule"].values[i] == 1),
              key=lambda i: tolerance[i] / abs(value[i]))
+    check(90 < found[1]["y.tolerance.f32"].values[at] / tolerance[at] < 110, "the depth counts")
     made = results(directory, [case])
     made[case["id"] + "/y"].values[at] = off_by(found[1], at, 0.9, "f32")[1]
     got = tmp / "depth.safetensors"
