@@ -40,7 +40,7 @@ static const char doc[] =
     "check   judge every selected kernel on every selected case\n"
     "bench   check, then time what passed\n"
     "replay  check the one case that a KEY names, e.g. from a failure's replay line\n"
-    "export  write the inputs and expected outputs of cases, PATHs or KEYs, to --dir\n"
+    "export  write inputs and expected outputs of cases (PATHs or KEYs) to --dir\n"
     "judge   judge outputs in --got, computed from the exported directory PATH\n"
     "\v"
     "PATH is a case file, or a directory that is searched for them. --depth is by default that of "

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * safetensors files: the length of a header, 8 bytes, little-endian; the header, a JSON object that may
- * end in spaces; the data. The header maps a tensor's name to {"dtype", "shape", "data_offsets":
+ * safetensors files: the length of a header, 8 bytes, little-endian; the header, a JSON object that
+ * may end in spaces; the data. The header maps a tensor's name to {"dtype", "shape", "data_offsets":
  * [begin, end]}, offsets counting from the data's start; "__metadata__", if there, maps strings
  * to strings. Tensors are row-major, little-endian, and cover the data without overlap or hole.
  */

@@ -46,7 +46,8 @@ bool vectors_export(const struct cases *cases, const struct promise *promise,
 /* Outputs in a file, for the cases of an exported directory. */
 struct given;
 
-/* Appends the cases of the directory. The file must hold nothing but their outputs. NULL: refused. */
+/* Appends the cases of the directory. The file must hold nothing but their outputs. NULL:
+ * refused. */
 struct given *given_open(const char *directory, const char *path, const struct promise *promise,
                          struct cases *cases, struct error *error);
 void given_close(struct given *given);
