@@ -7,9 +7,6 @@
 
 #include "harness/float_state.h"
 
-/* Roundings beyond which a bound says nothing: 2^20 of them allow 6 % of the magnitude. */
-#define MAX_DEPTH (1 << 20)
-
 void attempt_pointers(const struct attempt *attempt, void **pointers)
 {
     const struct assay_op *op = attempt->outputs.op;
@@ -74,9 +71,9 @@ static bool ask(const struct job *job)
                     unsupported[0] ? unsupported : "unsupported, it does not say why");
     report->stage = STAGE_DEPTH;
     report->depth = kernel->depth ? kernel->depth(shape) : 1;
-    if (report->depth < 1 || report->depth > MAX_DEPTH)
+    if (report->depth < 1 || report->depth > CHECK_MAX_DEPTH)
         return stop(report, "declares a depth of %lld, outside 1..%d", (long long)report->depth,
-                    MAX_DEPTH);
+                    CHECK_MAX_DEPTH);
     for (size_t i = 0; i < job->count; i++) {
         if (!ask_needs(job, i))
             return false;

@@ -105,6 +105,14 @@ char *case_key(const struct assay_case *item)
     return finish(stream, &text);
 }
 
+json_t *case_shape_json(const struct assay_case *item)
+{
+    json_t *shape = json_object();
+    for (size_t i = 0; i < item->op->n_dims; i++)
+        json_object_set_new(shape, item->op->dims[i].name, json_integer(item->shape[i]));
+    return shape;
+}
+
 uint64_t case_hash(const struct assay_case *item)
 {
     const char *threads = strstr(item->key, " threads=");

@@ -10,7 +10,7 @@
 #include "harness/case_parse.h"
 
 /* The whole of a file, to be freed; NULL after a message. */
-static char *read_file(const struct site *site, size_t *size)
+static char *read_file(const struct site *site, size_t max_bytes, size_t *size)
 {
     int fd = open(site->file, O_RDONLY | O_NONBLOCK); /* a FIFO must not block */
     FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
@@ -24,13 +24,13 @@ static char *read_file(const struct site *site, size_t *size)
         fclose(file);
         return NULL;
     }
-    char *text = malloc(CASE_FILE_MAX_BYTES + 1);
-    *size = text ? fread(text, 1, CASE_FILE_MAX_BYTES + 1, file) : 0;
+    char *text = malloc(max_bytes + 1);
+    *size = text ? fread(text, 1, max_bytes + 1, file) : 0;
     bool good = text || out_of_memory(site);
     if (good && ferror(file))
         good = refuse(site, "cannot be read: %s", strerror(errno));
-    if (good && *size > CASE_FILE_MAX_BYTES)
-        good = refuse(site, "is larger than %d bytes", CASE_FILE_MAX_BYTES);
+    if (good && *size > max_bytes)
+        good = refuse(site, "is larger than %zu bytes", max_bytes);
     if (good && *size == 0)
         good = refuse(site, "is empty");
     if (good && memchr(text, 0, *size))
@@ -42,7 +42,7 @@ static char *read_file(const struct site *site, size_t *size)
     return NULL;
 }
 
-static json_t *parse_json(const struct site *site, const char *text, size_t size)
+json_t *parse_json(const struct site *site, const char *text, size_t size)
 {
     json_error_t why;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
@@ -61,6 +61,15 @@ static json_t *parse_json(const struct site *site, const char *text, size_t size
     refuse(&at, "%s", why.text);
     free(file);
     return NULL;
+}
+
+json_t *load_json(const struct site *site, size_t max_bytes)
+{
+    size_t size;
+    char *text = read_file(site, max_bytes, &size);
+    json_t *root = text ? parse_json(site, text, size) : NULL;
+    free(text);
+    return root;
 }
 
 /* names: the file's case names so far, each with the index of its case. */
@@ -121,12 +130,9 @@ static bool add_root(const struct site *site, const json_t *root, size_t room, s
 
 static bool add_file(const struct site *site, size_t room, struct cases *added)
 {
-    size_t size;
-    char *text = read_file(site, &size);
-    json_t *root = text ? parse_json(site, text, size) : NULL;
+    json_t *root = load_json(site, CASE_FILE_MAX_BYTES);
     bool good = root && add_root(site, root, room, added);
     json_decref(root);
-    free(text);
     return good;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the case parser share: where a message points, checks of JSON values, a parsed
- * case object, and keys. Only harness/case*.c include this.
+ * case object, and keys. For harness/case*.c, and for others that read or write JSON.
  */
 #ifndef ASSAY_HARNESS_CASE_PARSE_H
 #define ASSAY_HARNESS_CASE_PARSE_H
@@ -32,6 +32,10 @@ bool refuse_type(const struct site *site, const char *wanted, const json_t *got)
 bool refuse_unknown(const struct site *site, const char *what, const char *got,
                     const char *const *known, size_t n_known);
 bool out_of_memory(const struct site *site);
+
+/* JSON text, and that of the site's file; NULL: refused. Keys must not stand twice. */
+json_t *parse_json(const struct site *site, const char *text, size_t size);
+json_t *load_json(const struct site *site, size_t max_bytes);
 
 /* `object` is an object and all its keys are among `known`. */
 bool check_object(const struct site *site, const json_t *object, const char *what,
@@ -87,6 +91,8 @@ bool cases_append(struct cases *cases, struct cases *added, struct error *error)
 /* The dimensions as a key has them; the key. To be freed; NULL: out of memory. */
 char *case_shape_text(const struct assay_op *op, const int64_t *shape);
 char *case_key(const struct assay_case *item);
+/* {"n": 4096, "k": 4096} */
+json_t *case_shape_json(const struct assay_case *item);
 
 void case_free(struct assay_case *item);
 

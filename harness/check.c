@@ -58,7 +58,7 @@ static struct judge_input input_of(const struct job *job, const struct kernel *k
     return (struct judge_input){
         .numerics = kernel->abi->numerics,
         .depth = job->report->depth,
-        .exact = x->item->fill.kind == ASSAY_FILL_EXACT && (!op->exact || op->exact(shape)),
+        .exact = case_exact(x->item),
         /* Rows of a file's weights may have much in common, and then their errors have too. */
         .statistical =
             x->item->fill.kind == ASSAY_FILL_MODEL && !x->item->weights && index != FLUSHING,
@@ -247,16 +247,21 @@ static bool judge_end(const struct job *job, const struct sandbox_result *end,
     return true;
 }
 
+static bool judge_any_values(const struct job *job, const struct kernel *kernel,
+                             struct judgement *judgement, struct error *error)
+{
+    const struct expectation *x = job->expectation;
+    if (x->item->op->reconcile)
+        return judge_reconciled(job, kernel, judgement, error);
+    struct target target = {.expected = expected_of(x, kernel->abi)};
+    memcpy(target.bits, x->reference.pointers, sizeof(target.bits));
+    return judge_values(job, kernel, &target, judgement, error);
+}
+
 static bool judge_outputs(const struct job *job, const struct kernel *kernel,
                           struct judgement *judgement, struct error *error)
 {
-    const struct expectation *x = job->expectation;
-    const struct assay_op *op = x->item->op;
-    struct target target = {.expected = expected_of(x, kernel->abi)};
-    memcpy(target.bits, x->reference.pointers, sizeof(target.bits));
-    if (!judge_writes(job, judgement, error) ||
-        !(op->reconcile ? judge_reconciled(job, kernel, judgement, error)
-                        : judge_values(job, kernel, &target, judgement, error)))
+    if (!judge_writes(job, judgement, error) || !judge_any_values(job, kernel, judgement, error))
         return false;
     bool right = judgement->layers == 0;
     judge_properties(job, judgement);
@@ -284,6 +289,16 @@ static const char *why_skipped(const struct expectation *x, const struct kernel 
     return NULL;
 }
 
+static void conclude(const struct job *job, struct result *result)
+{
+    struct judgement *judgement = &result->judgement;
+    result->output_hash = outputs_hash(result->item->op, &job->attempts[PLAIN].outputs);
+    result->verdict = judgement->layers ? FAIL : judgement->telling ? PASS : MISTRUSTED;
+    if (result->verdict == MISTRUSTED)
+        snprintf(judgement->reason, sizeof(judgement->reason),
+                 "the case cannot tell a wrong kernel from a right one");
+}
+
 static bool run_and_judge(struct job *job, const struct kernel *kernel,
                           const struct check_options *options, struct result *result,
                           struct error *error)
@@ -300,20 +315,43 @@ static bool run_and_judge(struct job *job, const struct kernel *kernel,
     result->needs = *plain;
     if (again->scratch_bytes > plain->scratch_bytes)
         result->needs.scratch_bytes = again->scratch_bytes;
-    result->output_hash = outputs_hash(kernel->op, &job->attempts[PLAIN].outputs);
-    result->verdict = judgement->layers ? FAIL : judgement->telling ? PASS : MISTRUSTED;
-    if (result->verdict == MISTRUSTED)
-        snprintf(judgement->reason, sizeof(judgement->reason),
-                 "the case cannot tell a wrong kernel from a right one");
+    conclude(job, result);
+    return true;
+}
+
+static void start_result(const struct expectation *x, const struct kernel *kernel,
+                         struct result *result)
+{
+    *result = (struct result){.item = x->item, .kernel = kernel};
+    result->judgement.z_mean = result->judgement.z_mean_square = NAN;
+}
+
+bool check_outputs(const struct expectation *x, const struct kernel *kernel, int64_t depth,
+                   const struct tensors *outputs, struct result *result, struct error *error)
+{
+    static const struct check_options options = {0};
+    start_result(x, kernel, result);
+    struct child_report report = {.depth = depth};
+    struct job job = {
+        .expectation = x,
+        .kernel = kernel->abi,
+        .options = &options,
+        .count = 1,
+        .report = &report,
+    };
+    job.attempts[PLAIN].inputs = &x->inputs[PLAIN];
+    job.attempts[PLAIN].outputs = *outputs;
+    if (!judge_any_values(&job, kernel, &result->judgement, error))
+        return false;
+    conclude(&job, result);
     return true;
 }
 
 bool check_kernel(const struct expectation *x, const struct kernel *kernel,
                   const struct check_options *options, struct result *result, struct error *error)
 {
-    *result = (struct result){.item = x->item, .kernel = kernel};
+    start_result(x, kernel, result);
     struct judgement *judgement = &result->judgement;
-    judgement->z_mean = judgement->z_mean_square = NAN;
     char text[256];
     const char *skipped = why_skipped(x, kernel, options, text, sizeof(text));
     if (skipped) {

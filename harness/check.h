@@ -16,6 +16,9 @@
 #include "harness/library.h"
 #include "harness/memory.h"
 
+/* Roundings beyond which a bound says nothing: 2^20 of them allow 6 % of the magnitude. */
+#define CHECK_MAX_DEPTH (1 << 20)
+
 enum verdict { PASS, FAIL, CRASHED, TIMEOUT, MISTRUSTED, SKIPPED, VERDICTS };
 
 extern const char *const verdict_names[VERDICTS];
@@ -76,9 +79,21 @@ bool expectation_make(struct expectation *expectation, const struct assay_case *
                       unsigned needs, const struct check_options *options, struct error *error);
 void expectation_free(struct expectation *expectation);
 
+/* The fill leaves no room for rounding: tolerance 0. */
+bool case_exact(const struct assay_case *item);
+
+/* Whether the contract says that an element of an output is not written. */
+bool expectation_untouched(const struct expectation *expectation, size_t tensor, int64_t element);
+
 /* False: the harness itself failed. */
 bool check_kernel(const struct expectation *expectation, const struct kernel *kernel,
                   const struct check_options *options, struct result *result, struct error *error);
+
+/* Judges outputs that were computed elsewhere; `kernel` says by which class. Elements that the
+ * contract leaves alone must be those of x->reference. */
+bool check_outputs(const struct expectation *expectation, const struct kernel *kernel,
+                   int64_t depth, const struct tensors *outputs, struct result *result,
+                   struct error *error);
 
 /* Multiply-adds of a case. */
 double case_work(const struct assay_case *item);

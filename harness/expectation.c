@@ -25,6 +25,12 @@ double case_work(const struct assay_case *item)
     return elements * (double)item->op->inner(item->shape);
 }
 
+bool case_exact(const struct assay_case *item)
+{
+    return item->fill.kind == ASSAY_FILL_EXACT &&
+           (!item->op->exact || item->op->exact(item->shape));
+}
+
 static int compare_columns(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -217,6 +223,17 @@ bool expectation_make(struct expectation *x, const struct assay_case *item, unsi
     else
         expectation_free(x);
     return made;
+}
+
+bool expectation_untouched(const struct expectation *x, size_t index, int64_t element)
+{
+    const struct assay_tensor *tensor = &x->item->op->tensors[index];
+    int64_t columns = tensor->columns(x->item->shape);
+    if (tensor->role == ASSAY_OUT_REAL)
+        return x->expected[element / columns * x->n_columns].untouched;
+    size_t bytes = assay_dtype_bytes(tensor->dtype);
+    return still_poison(&x->reference.buffers[index], element, bytes, POISON_A) &&
+           still_poison(&x->reference_b.buffers[index], element, bytes, POISON_B);
 }
 
 void expectation_free(struct expectation *x)

@@ -66,12 +66,12 @@ void judge_say(struct judgement *judgement, enum layer layer, const char *format
     va_end(args);
 }
 
-static bool may_overflow(const struct assay_expected *expected)
+bool judge_may_overflow(const struct assay_expected *expected)
 {
     return fmax(expected->magnitude, expected->reach) > FLT_MAX / 2.0;
 }
 
-static double sigma_i8(const struct assay_expected *expected)
+double judge_sigma(const struct assay_expected *expected)
 {
     return sqrt(expected->step_sq / 12) / 127;
 }
@@ -89,7 +89,7 @@ struct measure {
     double worst_rank;     /* largest err / tolerance so far, at least 1 where the twin differs */
 };
 
-static double tolerance_of(const struct judge_input *in, const struct assay_expected *expected)
+double judge_allowed(const struct judge_input *in, const struct assay_expected *expected)
 {
     bool exact = in->exact && (in->numerics != ASSAY_I8 || in->twin);
     double flush = in->flushing ? expected->flush : 0;
@@ -106,7 +106,7 @@ static double noise_of(const struct assay_expected *expected)
 static bool is_telling(const struct judge_input *in, const struct assay_expected *expected)
 {
     return fabs(expected->value) > noise_of(expected) &&
-           (in->twin || expected->magnitude > tolerance_of(in, expected));
+           (in->twin || expected->magnitude > judge_allowed(in, expected));
 }
 
 /* Measures one element with a finite expected value that cannot overflow; returns err / tolerance
@@ -116,7 +116,7 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
 {
     const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
     double err = (double)got - expected->value;
-    double sigma = sigma_i8(expected);
+    double sigma = judge_sigma(expected);
     if (sigma > 0) {
         *z += err / sigma;
         m->z_sq += err / sigma * (err / sigma);
@@ -129,7 +129,7 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
         m->pairs++;
         m->apart += fabs(expected->value - expected[-1].value) > noise_of(expected);
     }
-    double utilisation = err == 0 ? 0 : fabs(err) / tolerance_of(in, expected);
+    double utilisation = err == 0 ? 0 : fabs(err) / judge_allowed(in, expected);
     if (!isfinite(got))
         utilisation = INFINITY;
     m->utilisation[m->count++] = utilisation;
@@ -151,7 +151,7 @@ static uint32_t measure_any(const struct judge_input *in, int64_t row, int64_t i
             *utilisation = INFINITY;
             layers |= 1u << LAYER_NONFINITE;
         }
-    } else if (may_overflow(expected)) {
+    } else if (judge_may_overflow(expected)) {
         judgement->excused++;
     } else {
         *utilisation = measure_element(in, row, i, got, m, judgement, z);
@@ -193,7 +193,7 @@ static void measure_row(const struct judge_input *in, const char *tensor, int64_
                 .column = column,
                 .got = (double)got,
                 .expected = bound ? expected->value : (double)in->twin[row * in->n_columns + i],
-                .tolerance = bound ? tolerance_of(in, expected) : 0};
+                .tolerance = bound ? judge_allowed(in, expected) : 0};
         }
     }
     if (m->row_count == 0)

@@ -117,6 +117,15 @@ struct judgement {
 double judge_tolerance(const struct assay_expected *expected, enum assay_numerics numerics,
                        int64_t depth);
 
+/* The error that judge_real allows an element: 0 where exact, more where flushing. */
+double judge_allowed(const struct judge_input *input, const struct assay_expected *expected);
+
+/* Whether it may overflow on the way, and is excused. */
+bool judge_may_overflow(const struct assay_expected *expected);
+
+/* Standard deviation of the error of class i8, on fill `model`. */
+double judge_sigma(const struct assay_expected *expected);
+
 /* Distance of two floats in units in the last place; NaNs are equal, +0 and -0 are apart by 1. */
 double ulp_distance(float a, float b);
 

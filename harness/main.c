@@ -35,6 +35,24 @@ static bool load_layer(const struct options *options, struct cases *cases, struc
     return loaded;
 }
 
+/* Whether an argument that may also be a path is a key. */
+static bool is_key(const char *text)
+{
+    char op[CASE_NAME_MAX + 1];
+    size_t length = strcspn(text, " ");
+    if (!text[length] || length > CASE_NAME_MAX)
+        return false;
+    memcpy(op, text, length);
+    op[length] = 0;
+    return assay_find_op(op) != NULL;
+}
+
+static bool select_cases(const struct options *options, struct cases *cases, struct error *error)
+{
+    return cases_select(cases, options->cases, options->tag, options->shard_index,
+                        options->shard_count, error);
+}
+
 static bool load_cases(const struct options *options, struct cases *cases, struct error *error)
 {
     if (options->gguf && !load_layer(options, cases, error))
@@ -43,15 +61,24 @@ static bool load_cases(const struct options *options, struct cases *cases, struc
         return fail(error, options->command == COMMAND_REPLAY ? "no case key given"
                                                               : "no case file or directory given");
     for (size_t i = 0; i < options->n_arguments; i++) {
-        bool loaded = options->command == COMMAND_REPLAY
+        bool loaded = options->command == COMMAND_REPLAY ||
+                              (options->command == COMMAND_EXPORT && is_key(options->arguments[i]))
                           ? cases_from_key(options->arguments[i], cases, error)
                           : cases_load(options->arguments[i], cases, error);
         if (!loaded)
             return false;
     }
     return (!options->seed_given || cases_set_seed(cases, options->seed, error)) &&
-           cases_select(cases, options->cases, options->tag, options->shard_index,
-                        options->shard_count, error);
+           select_cases(options, cases, error);
+}
+
+/* What judge has instead of kernels and their cases. */
+static bool load_given(const struct options *options, struct run *run, struct error *error)
+{
+    run->given =
+        given_open(options->arguments[0], options->given, &options->promise, &run->cases, error);
+    return run->given && select_cases(options, &run->cases, error) &&
+           given_kernels(run->given, &run->cases, &run->kernels, error);
 }
 
 static bool load_kernels(const struct options *options, struct kernels *kernels,
@@ -118,8 +145,11 @@ static int list(const struct options *options, struct error *error)
 
 static bool execute(struct run *run, const struct options *options, struct error *error)
 {
-    if (!load_kernels(options, &run->kernels, error) || !load_cases(options, &run->cases, error) ||
-        !run_validate(run, error) || (options->json && !report_writable(options->json, error)) ||
+    bool loaded = options->command == COMMAND_JUDGE ? load_given(options, run, error)
+                                                    : load_kernels(options, &run->kernels, error) &&
+                                                          load_cases(options, &run->cases, error);
+    if (!loaded || !run_validate(run, error) ||
+        (options->json && !report_writable(options->json, error)) ||
         !context_read(&run->context, options->features, error))
         return false;
     if (run->context.llc_bytes > 0)
@@ -140,6 +170,38 @@ static bool execute(struct run *run, const struct options *options, struct error
     return true;
 }
 
+static struct check_options check_options_of(const struct options *options)
+{
+    return (struct check_options){
+        .threads = options->threads,
+        .seconds = options->timeout_seconds,
+        .memory_bytes = options->memory_bytes,
+        .max_oracle = MAX_ORACLE,
+        .max_ref = options->command == COMMAND_BENCH ? MAX_REF_BENCH : MAX_REF_CHECK,
+    };
+}
+
+static int export(const struct options *options, struct error *error)
+{
+    struct cases cases = {0};
+    enum assay_numerics numerics;
+    const struct check_options check = check_options_of(options);
+    bool ok = (!options->json || fail(error, "export: --json is for check, bench and judge")) &&
+              load_cases(options, &cases, error) &&
+              (cases.count > 0 || fail(error, "no case is selected"));
+    for (size_t c = 0; ok && c < cases.count; c++)
+        ok = vectors_made(&cases.items[c], error) &&
+             promise_class(&options->promise, &cases.items[c], &numerics, error) &&
+             run_affordable(&cases.items[c], &check, error);
+    ok = ok && vectors_export(&cases, &options->promise, &check, options->directory,
+                              terminal_progress, error);
+    terminal_progress_end();
+    if (ok)
+        printf("%zu cases: %s/manifest.json\n", cases.count, options->directory);
+    cases_free(&cases);
+    return ok ? EXIT_PASSED : EXIT_USAGE;
+}
+
 static int check_or_bench(const struct options *options, int argc, char **argv, struct error *error)
 {
     bool bench = options->command == COMMAND_BENCH;
@@ -147,13 +209,9 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
         sandbox_disable();
     struct run run = {
         .bench = bench,
-        .check = {.threads = options->threads,
-                  .seconds = options->timeout_seconds,
-                  .memory_bytes = options->memory_bytes,
-                  .max_oracle = MAX_ORACLE,
-                  .max_ref = bench ? MAX_REF_BENCH : MAX_REF_CHECK},
+        .check = check_options_of(options),
         .timing = {.seconds = options->bench_seconds, .llc_bytes = (int64_t)32 << 20},
-        .shrink_seconds = options->shrink_seconds,
+        .shrink_seconds = options->command == COMMAND_JUDGE ? 0 : options->shrink_seconds,
         .command = join(argc, argv),
     };
     int status = EXIT_USAGE;
@@ -180,8 +238,9 @@ int main(int argc, char **argv)
     gsl_set_error_handler_off(); /* it would abort; what can fail is checked where it is used */
     if (options_parse(argc, argv, &options, &error)) {
         terminal_init(options.color);
-        status = options.command == COMMAND_LIST ? list(&options, &error)
-                                                 : check_or_bench(&options, argc, argv, &error);
+        status = options.command == COMMAND_LIST     ? list(&options, &error)
+                 : options.command == COMMAND_EXPORT ? export(&options, &error)
+                                                     : check_or_bench(&options, argc, argv, &error);
     }
     bool foreign = options.n_libraries > 0;
     free(options.arguments);

@@ -29,6 +29,11 @@ enum {
     KEY_GGUF,
     KEY_LAYER,
     KEY_TOKENS,
+    KEY_DIRECTORY,
+    KEY_GIVEN,
+    KEY_NUMERICS,
+    KEY_DEPTH,
+    KEY_TWIN,
     KEY_NO_FORK
 };
 
@@ -39,12 +44,16 @@ static const char doc[] =
     "check   judge every selected kernel on every selected case\n"
     "bench   check, then time what passed\n"
     "replay  check the one case that a KEY names, e.g. from a failure's replay line\n"
+    "export  write inputs and expected outputs of cases (PATHs or KEYs) to --dir\n"
+    "judge   judge outputs in --got, computed from the exported directory PATH\n"
     "\n"
     "With --gguf FILE --layer N, the cases are those that a layer of a model makes; list --gguf "
     "FILE "
     "shows the model's tensors, and which ops can use them.\n"
     "\v"
-    "PATH is a case file, or a directory that is searched for them. Exit status: 0 all passed, "
+    "PATH is a case file, or a directory that is searched for them. --depth is by default that of "
+    "a "
+    "serial sum, the inner dimension + 16. Exit status: 0 all passed, "
     "1 a kernel failed, 2 wrong usage, bad input or nothing selected.";
 
 static const struct argp_option described[] = {
@@ -71,6 +80,12 @@ static const struct argp_option described[] = {
     {"gguf", KEY_GGUF, "FILE", 0, "a model file; check and bench need --layer too", 0},
     {"layer", KEY_LAYER, "N", 0, "of the --gguf FILE, from 0 on", 0},
     {"tokens", KEY_TOKENS, "N,N,...", 0, "numbers of tokens to make a layer's cases for (1,33)", 0},
+    {"dir", KEY_DIRECTORY, "DIR", 0, "export: write there", 0},
+    {"got", KEY_GIVEN, "FILE", 0, "judge: the outputs, as safetensors", 0},
+    {"numerics", KEY_NUMERICS, "CLASS", 0,
+     "judge: what the outputs promise; export: tolerances of these, comma-separated (f32)", 0},
+    {"depth", KEY_DEPTH, "N", 0, "export, judge: roundings on the longest path", 0},
+    {"twin", KEY_TWIN, NULL, 0, "judge: i8 promises the bits of its scalar twin", 0},
     {"no-fork", KEY_NO_FORK, NULL, 0, "run kernels in this process, for a debugger", 0},
     {"schema", KEY_SCHEMA, NULL, 0, "list: print the JSON Schema of case files", 0},
     {"verbose", 'v', NULL, 0, "a line for every result", 0},
@@ -174,6 +189,22 @@ static bool parse_cpu(const char *text, struct options *options, struct error *e
     return true;
 }
 
+static bool parse_numerics(const char *text, uint32_t *numerics, struct error *error)
+{
+    *numerics = 0;
+    do {
+        size_t length = strcspn(text, ","), n = ASSAY_F32;
+        while (n < ASSAY_NUMERICS_COUNT && (strlen(assay_numerics_names[n]) != length ||
+                                            strncmp(assay_numerics_names[n], text, length) != 0))
+            n++;
+        if (n == ASSAY_NUMERICS_COUNT)
+            return fail(error, "--numerics: unknown class \"%.*s\"", (int)length, text);
+        *numerics |= 1u << n;
+        text += length;
+    } while (*text++ == ',');
+    return true;
+}
+
 static bool parse_color(const char *text, enum color *color, struct error *error)
 {
     static const char *const names[] = {"auto", "always", "never"};
@@ -220,6 +251,12 @@ static bool set_option(int key, const char *text, struct options *options, struc
     case KEY_LAYER:
         return parse_integer("--layer", text, 0, INT32_MAX, &options->layer.index, error);
     case KEY_TOKENS: return parse_tokens(text, &options->layer, error);
+    case KEY_DIRECTORY: options->directory = text; return true;
+    case KEY_GIVEN: options->given = text; return true;
+    case KEY_NUMERICS: return parse_numerics(text, &options->promise.numerics, error);
+    case KEY_DEPTH:
+        return parse_integer("--depth", text, 1, CHECK_MAX_DEPTH, &options->promise.depth, error);
+    case KEY_TWIN: options->promise.twin = true; return true;
     case KEY_SHRINK: return parse_seconds("--shrink", text, 0, &options->shrink_seconds, error);
     case KEY_SHARD: return parse_shard(text, options, error);
     case KEY_MEMORY: return parse_memory(text, &options->memory_bytes, error);
@@ -257,14 +294,53 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
 static bool parse_command(const char *name, enum command *command)
 {
-    static const char *const names[] = {"list", "check", "bench", "replay"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const names[] = {"list", "check", "bench", "replay", "export", "judge"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         if (strcmp(name, names[i]) == 0) {
             *command = (enum command)i;
             return true;
         }
     }
     return false;
+}
+
+static bool check_layer(const struct options *options, struct error *error)
+{
+    enum command command = options->command;
+    if (options->layer.index >= 0 && !options->gguf)
+        return fail(error, "--layer needs --gguf FILE");
+    if (options->gguf && command != COMMAND_LIST && command != COMMAND_CHECK &&
+        command != COMMAND_BENCH)
+        return fail(error, "--gguf is for list, check and bench%s",
+                    command == COMMAND_REPLAY ? "; a key names its file" : "");
+    if (options->gguf && options->layer.index < 0 && command != COMMAND_LIST)
+        return fail(error, "--gguf needs --layer N");
+    return true;
+}
+
+static bool check_vectors(const struct options *options, struct error *error)
+{
+    bool export = options->command == COMMAND_EXPORT, judge = options->command == COMMAND_JUDGE;
+    const struct promise *promise = &options->promise;
+    bool promised = promise->numerics || promise->depth;
+    bool kernels = options->selected || options->n_libraries > 0;
+    if (!options->directory != !export)
+        return fail(error, export ? "export: --dir is missing" : "--dir is for export");
+    if (!options->given != !judge)
+        return fail(error, judge ? "judge: --got is missing" : "--got is for judge");
+    if (!export && !judge && promised)
+        return fail(error, "--numerics and --depth are for export and judge");
+    if ((export || judge) && kernels)
+        return fail(error, "-k and --kernels are not for export and judge");
+    if (judge && options->seed_given)
+        return fail(error, "--seed is not for judge: exported cases have theirs");
+    if (promise->twin && !(judge && promise->numerics == 1u << ASSAY_I8))
+        return fail(error, "--twin is for judge with --numerics i8");
+    if (judge && (promise->numerics & (promise->numerics - 1)))
+        return fail(error, "judge: --numerics must name one class");
+    if (judge && options->n_arguments != 1)
+        return fail(error, "judge: name one exported directory");
+    return true;
 }
 
 bool options_parse(int argc, char **argv, struct options *options, struct error *error)
@@ -293,18 +369,20 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
     if (code != 0)
         return error->text[0] ? false : fail(error, "%s", strerror(code));
     if (options->n_arguments == 0)
-        return fail(error, "no command; try list, check, bench, replay or --help");
+        return fail(error, "no command; try list, check, bench, replay, export, judge or --help");
     if (!parse_command(options->arguments[0], &options->command))
-        return fail(error, "unknown command \"%s\"; try list, check, bench, replay or --help",
-                    options->arguments[0]);
-    if (options->layer.index >= 0 && !options->gguf)
-        return fail(error, "--layer needs --gguf FILE");
-    if (options->gguf && options->layer.index < 0 && options->command != COMMAND_LIST)
-        return fail(error, "--gguf needs --layer N");
-    if (options->gguf && options->command == COMMAND_REPLAY)
-        return fail(error, "--gguf is for list, check and bench; a key names its file");
+        return fail(
+            error,
+            "unknown command \"%s\"; try list, check, bench, replay, export, judge or --help",
+            options->arguments[0]);
+    if (!check_layer(options, error))
+        return false;
     options->n_arguments--;
     memmove(options->arguments, options->arguments + 1,
             (options->n_arguments + 1) * sizeof(*options->arguments));
+    if (!check_vectors(options, error))
+        return false;
+    if (!options->promise.numerics)
+        options->promise.numerics = 1u << ASSAY_F32;
     return true;
 }

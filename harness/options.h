@@ -9,8 +9,16 @@
 #include "harness/error.h"
 #include "harness/layer.h"
 #include "harness/terminal.h"
+#include "harness/vectors.h"
 
-enum command { COMMAND_LIST, COMMAND_CHECK, COMMAND_BENCH, COMMAND_REPLAY };
+enum command {
+    COMMAND_LIST,
+    COMMAND_CHECK,
+    COMMAND_BENCH,
+    COMMAND_REPLAY,
+    COMMAND_EXPORT,
+    COMMAND_JUDGE
+};
 
 struct options {
     enum command command;
@@ -26,11 +34,13 @@ struct options {
     enum color color;
     bool verbose, schema, no_fork;
     double shrink_seconds;
+    const char *directory, *given; /* of export; of judge; or NULL */
+    struct promise promise;
     const char **libraries;
     size_t n_libraries;
     const char *gguf;         /* NULL: none */
     struct model_layer layer; /* its index is -1 unless given */
-    char **arguments;         /* files and directories, or the key of replay */
+    char **arguments; /* files and directories, keys (replay, export), or an exported directory */
     size_t n_arguments;
 };
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/report.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "harness/case_parse.h"
+#include "harness/output.h"
 
 static json_t *number(double value)
 {
@@ -35,14 +36,6 @@ static json_t *context_json(const struct run *run)
         c->time, "build", "commit", build_commit, "compiler", build_compiler, "flags", build_flags);
 }
 
-static json_t *shape_json(const struct assay_case *item)
-{
-    json_t *shape = json_object();
-    for (size_t i = 0; i < item->op->n_dims; i++)
-        json_object_set_new(shape, item->op->dims[i].name, json_integer(item->shape[i]));
-    return shape;
-}
-
 static json_t *case_json(const struct assay_case *item, const struct coverage *coverage)
 {
     json_t *judged = NULL;
@@ -56,7 +49,7 @@ static json_t *case_json(const struct assay_case *item, const struct coverage *c
         json_array_append_new(margins, json_integer(coverage->margins[i]));
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:I, s:o, s:{s:I, s:I, s:o}}", "key",
                      item->key, "name", item->name, "where", item->where, "op", item->op->name,
-                     "shape", shape_json(item), "source", item->source, "seed",
+                     "shape", case_shape_json(item), "source", item->source, "seed",
                      (json_int_t)item->seed, "margins", margins, "coverage", "columns",
                      (json_int_t)coverage->columns, "judged_columns",
                      (json_int_t)coverage->n_judged, "which", judged ? judged : json_string("all"));
@@ -155,65 +148,41 @@ static bool is_report(const char *path)
     return count == 0 || strstr(start, "\"assay_report\"") != NULL;
 }
 
-/* Opens a new file beside `path`; its name is malloced. */
-static int open_beside(const char *path, char **name, struct error *error)
+static bool open_report(struct output *output, const char *path, struct error *error)
 {
     struct stat status;
-    bool there = stat(path, &status) == 0, refused = true;
+    bool there = stat(path, &status) == 0;
     if (!path[0])
-        fail(error, "the report's path is empty");
-    else if (there && !S_ISREG(status.st_mode))
-        fail(error, "%s: is not a regular file", path);
-    else if (there && !is_report(path))
-        fail(error, "%s: exists and is not a report", path);
-    else if (asprintf(name, "%s.XXXXXX", path) < 0)
-        fail(error, "out of memory");
-    else
-        refused = false;
-    if (refused)
-        return -1;
-    int fd = mkstemp(*name);
-    if (fd < 0) {
-        fail(error, "%s: cannot write: %s", path, strerror(errno));
-        free(*name);
-    }
-    return fd;
+        return fail(error, "the report's path is empty");
+    if (there && !S_ISREG(status.st_mode))
+        return fail(error, "%s: is not a regular file", path);
+    if (there && !is_report(path))
+        return fail(error, "%s: exists and is not a report", path);
+    return output_open(output, path, error);
 }
 
 bool report_writable(const char *path, struct error *error)
 {
-    char *name;
-    int fd = open_beside(path, &name, error);
-    if (fd < 0)
+    struct output output;
+    if (!open_report(&output, path, error))
         return false;
-    close(fd);
-    unlink(name);
-    free(name);
+    output_drop(&output);
     return true;
 }
 
 bool report_write(const struct run *run, const char *path, struct error *error)
 {
+    struct output output;
     json_t *json = run_json(run);
     if (!json)
         return fail(error, "%s: out of memory", path);
-    char *name;
-    int fd = open_beside(path, &name, error);
-    if (fd < 0) {
-        json_decref(json);
-        return false;
-    }
-    mode_t mask = umask(0);
-    umask(mask);
-    bool written = fchmod(fd, 0666 & ~mask) == 0 &&
-                   json_dumpfd(json, fd, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 &&
-                   write(fd, "\n", 1) == 1 && fsync(fd) == 0;
-    written = close(fd) == 0 && written && rename(name, path) == 0;
-    if (!written) {
-        fail(error, "%s: cannot write: %s", path, strerror(errno));
-        unlink(name);
-    }
-    free(name);
+    bool written = open_report(&output, path, error);
+    if (written)
+        written = output_close(
+            &output,
+            json_dumpfd(json, output.fd, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 &&
+                write(output.fd, "\n", 1) == 1,
+            error);
     json_decref(json);
     return written;
 }

@@ -27,6 +27,26 @@ static size_t count_pairs(const struct run *run)
     return count;
 }
 
+bool run_affordable(const struct assay_case *item, const struct check_options *options,
+                    struct error *error)
+{
+    bool has_bits = false;
+    for (size_t i = 0; i < item->op->n_tensors; i++)
+        has_bits = has_bits || item->op->tensors[i].role == ASSAY_OUT_BITS;
+    int64_t bytes = case_bytes(item);
+    if (bytes < 0 || bytes > options->memory_bytes)
+        return fail(error,
+                    "%s: its tensors take %lld MiB, over the memory budget of %lld MiB "
+                    "(--memory raises it): %s",
+                    item->where, (long long)(bytes >> 20) + 1,
+                    (long long)(options->memory_bytes >> 20), item->key);
+    if (has_bits && case_work(item) > MAX_REFERENCE_WORK)
+        return fail(error,
+                    "%s: its reference would take %.1g operations, over the limit of %.0g: %s",
+                    item->where, case_work(item), MAX_REFERENCE_WORK, item->key);
+    return true;
+}
+
 bool run_validate(const struct run *run, struct error *error)
 {
     if (run->cases.count == 0)
@@ -36,21 +56,8 @@ bool run_validate(const struct run *run, struct error *error)
     if (count_pairs(run) == 0)
         return fail(error, "none of the selected kernels computes the op of a selected case");
     for (size_t c = 0; c < run->cases.count; c++) {
-        const struct assay_case *item = &run->cases.items[c];
-        bool has_bits = false;
-        for (size_t i = 0; i < item->op->n_tensors; i++)
-            has_bits = has_bits || item->op->tensors[i].role == ASSAY_OUT_BITS;
-        int64_t bytes = case_bytes(item);
-        if (bytes < 0 || bytes > run->check.memory_bytes)
-            return fail(error,
-                        "%s: its tensors take %lld MiB, over the memory budget of %lld MiB "
-                        "(--memory raises it): %s",
-                        item->where, (long long)(bytes >> 20) + 1,
-                        (long long)(run->check.memory_bytes >> 20), item->key);
-        if (has_bits && case_work(item) > MAX_REFERENCE_WORK)
-            return fail(error,
-                        "%s: its reference would take %.1g operations, over the limit of %.0g: %s",
-                        item->where, case_work(item), MAX_REFERENCE_WORK, item->key);
+        if (!run_affordable(&run->cases.items[c], &run->check, error))
+            return false;
     }
     return true;
 }
@@ -112,8 +119,9 @@ static bool run_case(struct run *run, size_t index, struct error *error)
         struct result *result = &run->results[run->n_results];
         if (kernel->op != item->op)
             continue;
-        ok = check_kernel(&x, kernel, &run->check, result, error) &&
-             investigate_first(run, result, error);
+        ok = run->given ? given_judge(run->given, &x, kernel, result, error)
+                        : check_kernel(&x, kernel, &run->check, result, error);
+        ok = ok && investigate_first(run, result, error);
         run->n_results += ok;
     }
     expectation_free(&x);
@@ -180,6 +188,7 @@ void run_free(struct run *run)
     free(run->results);
     free(run->command);
     timings_free(&run->timings);
+    given_close(run->given);
     cases_free(&run->cases);
     kernels_free(&run->kernels);
     *run = (struct run){0};

@@ -8,6 +8,7 @@
 #include "harness/check.h"
 #include "harness/context.h"
 #include "harness/library.h"
+#include "harness/vectors.h"
 
 /* Which columns of a case's real output were judged. */
 struct coverage {
@@ -24,7 +25,8 @@ struct run {
     double shrink_seconds; /* for a kernel's first failure; 0: not at all */
     struct cases cases;
     struct kernels kernels;
-    char *command; /* the command line */
+    struct given *given; /* outputs computed elsewhere; NULL: kernels are run */
+    char *command;       /* the command line */
 
     /* results */
     struct context context;
@@ -38,6 +40,10 @@ struct run {
 
 /* Refuses what cannot be run: nothing selected, a case over the memory budget. */
 bool run_validate(const struct run *run, struct error *error);
+
+/* That a case is within the memory budget and the reference's time. */
+bool run_affordable(const struct assay_case *item, const struct check_options *options,
+                    struct error *error);
 
 /* Tells the caller about progress; may be NULL. */
 typedef void run_progress(size_t done, size_t count, const char *what);

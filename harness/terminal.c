@@ -117,6 +117,7 @@ static void print_worst(const struct worst *worst)
     if (!worst->tensor)
         return;
     double got = isnan(worst->got) ? NAN : worst->got; /* no "-nan" */
+    bool bounded = worst->tolerance > 0 && isfinite(worst->tolerance);
     char at[96];
     snprintf(at, sizeof(at), "%s[%lld, %lld]", worst->tensor, (long long)worst->row,
              (long long)worst->column);
@@ -132,11 +133,10 @@ static void print_worst(const struct worst *worst)
         break;
     default:
         printf("    %s: %s = %.9g, expected %.9g",
-               fabs(worst->got - worst->expected) <= worst->tolerance && worst->tolerance > 0
-                   ? "largest error"
-                   : "worst",
+               bounded && fabs(worst->got - worst->expected) <= worst->tolerance ? "largest error"
+                                                                                 : "worst",
                at, got, worst->expected);
-        if (worst->tolerance > 0)
+        if (bounded)
             printf(", tolerance %.3g", worst->tolerance);
     }
     printf("\n");
@@ -146,6 +146,8 @@ static void print_worst(const struct worst *worst)
 static void print_replay(const struct run *run, const struct result *result, const char *what,
                          const char *key)
 {
+    if (!result->kernel->abi->run) /* computed elsewhere */
+        return;
     printf("    %s: assay replay '%s' -k '^", what, key);
     for (const char *c = result->kernel->label; *c; c++)
         printf(strchr("^.[$()|*+?{\\", *c) ? "\\%c" : "%c", *c);

@@ -247,6 +247,13 @@ static int64_t inner(const void *shape)
     return assay_mul(s->ffn, s->top_k);
 }
 
+/* Sums over experts, hidden, ffn and slots; and as much as one sum's ends for what is between. */
+static int64_t chain(const void *shape)
+{
+    const shape_t *s = shape;
+    return s->experts + s->hidden + s->ffn + s->top_k + 16;
+}
+
 static struct assay_cost cost(const void *shape, void *const *t)
 {
     const shape_t *s = shape;
@@ -395,6 +402,7 @@ const struct assay_op moe_ffn_op = {
     .fill = moe_ffn_fill,
     .spoil = spoil,
     .inner = inner,
+    .chain = chain,
     .activations = count_x,
     .oracle = moe_ffn_oracle,
     .cost = cost,

@@ -189,14 +189,18 @@ struct assay_op {
     void (*spoil)(const void *shape, void *const *tensors);
     /* Multiply-adds per output element; the harness samples columns when the total is large. */
     int64_t (*inner)(const void *shape);
+    /* Roundings of a kernel that sums serially, where sums feed each other. NULL: `inner`. */
+    int64_t (*chain)(const void *shape);
     /* Quantized activations of a call, for the statistics of the integer classes; NULL: none. */
     int64_t (*activations)(const void *shape);
 
     /* For ASSAY_OUT_REAL tensors: expected[row * n_columns + i] is that of column columns[i].
-     * `numerics` is ASSAY_F16, or ASSAY_F32 for all other classes. False: out of memory. */
+     * `numerics` is ASSAY_F16, if has_f16, or ASSAY_F32 for all other classes. False: out of
+     * memory. */
     bool (*oracle)(const void *shape, void *const *tensors, size_t tensor,
                    enum assay_numerics numerics, const int64_t *columns, int64_t n_columns,
                    struct assay_expected *expected);
+    bool has_f16; /* the oracle knows class f16 */
     /* The scalar twin of a numerics class for these columns, laid out as `expected`; returns
      * false if the class has no twin. NULL if no class has one. */
     bool (*twin)(const void *shape, void *const *tensors, size_t tensor,

@@ -311,6 +311,7 @@ const struct assay_op q4_K_gemm_op = {
     .inner = inner,
     .activations = count_src,
     .oracle = oracle,
+    .has_f16 = true,
     .twin = twin,
     .cost = cost,
     .n_properties = sizeof(properties) / sizeof(*properties),

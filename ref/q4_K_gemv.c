@@ -233,6 +233,7 @@ const struct assay_op q4_K_gemv_op = {
     .inner = inner,
     .activations = inner,
     .oracle = oracle,
+    .has_f16 = true,
     .twin = twin,
     .cost = cost,
     .n_properties = sizeof(properties) / sizeof(*properties),

@@ -399,6 +399,7 @@ const struct assay_op q4_K_gemv_moe_id_op = {
     .inner = q4_K_moe_inner,
     .activations = q4_K_moe_count_src1,
     .oracle = oracle,
+    .has_f16 = true,
     .twin = twin,
     .cost = cost,
     .n_properties = sizeof(properties) / sizeof(*properties),

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* A file that is whole or as it was before: written beside its path, then renamed. */
+#ifndef ASSAY_HARNESS_OUTPUT_H
+#define ASSAY_HARNESS_OUTPUT_H
+
+#include "harness/error.h"
+
+struct output {
+    const char *path;
+    char *beside;
+    int fd;
+};
+
+bool output_open(struct output *output, const char *path, struct error *error);
+
+/* Gives the file its name if `written`; if not, errno says why, and it is removed. */
+bool output_close(struct output *output, bool written, struct error *error);
+
+/* Removes it. */
+void output_drop(struct output *output);
+
+#endif
