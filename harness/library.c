@@ -21,8 +21,20 @@
 #define MAX_KERNELS  4096
 #define NAME_RULE    "that is not 1 to 64 printable characters without spaces, quotes and backslashes"
 
+bool op_has_class(const struct assay_op *op, enum assay_numerics numerics)
+{
+    bool has_real = false;
+    for (size_t i = 0; i < op->n_tensors; i++)
+        has_real = has_real || op->tensors[i].role == ASSAY_OUT_REAL;
+    if (numerics == ASSAY_I8)
+        return has_real && op->activations;
+    if (numerics == ASSAY_F16)
+        return has_real && op->has_f16;
+    return has_real == (numerics != ASSAY_BITS);
+}
+
 /* What a table's kernel breaks of the rules in ref/kernel.h, or NULL. */
-static const char *fault_of(const struct assay_kernel *abi)
+static const char *fault_of(const struct assay_op *op, const struct assay_kernel *abi)
 {
     if (!abi->name || !abi->name[0])
         return "has no name";
@@ -36,6 +48,8 @@ static const char *fault_of(const struct assay_kernel *abi)
         return "has no run function";
     if (abi->numerics >= ASSAY_NUMERICS_COUNT)
         return "has an unknown numerics class";
+    if (!op_has_class(op, (enum assay_numerics)abi->numerics))
+        return "promises a numerics class that the op does not have";
     if (abi->numerics != ASSAY_BITS && !abi->depth)
         return "has no depth function, which its numerics class needs";
     if (abi->twin && abi->numerics != ASSAY_I8)
@@ -64,7 +78,7 @@ static bool add(struct kernels *kernels, const char *library, const char *prefix
         text_escape(word, sizeof(word), abi && abi->op ? abi->op : "", sizeof(word));
         return fail(error, "%s: a kernel is of the unknown op \"%s\"", library, word);
     }
-    const char *fault = fault_of(abi);
+    const char *fault = fault_of(op, abi);
     if (fault) {
         text_escape(word, sizeof(word), abi->name ? abi->name : "", sizeof(word));
         return fail(error, "%s: kernel \"%s\" of %s %s", library, word, op->name, fault);

@@ -24,8 +24,12 @@ struct kernels {
     struct kernel *items;
 };
 
+/* Whether a class can be promised for the op: bits where all outputs are compared so. */
+bool op_has_class(const struct assay_op *op, enum assay_numerics numerics);
+
 /* Appends the kernels of the project's own table. Refuses one of another ABI version, or whose
- * kernels name an unknown op, lack a function or share a name. `features`: bits of cpu_detect. */
+ * kernels name an unknown op, lack a function, promise a
+ * class that the op does not have or share a name. `features`: bits of cpu_detect. */
 bool kernels_add(struct kernels *kernels, const struct assay_kernels *table, uint32_t features,
                  struct error *error);
 

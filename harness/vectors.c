@@ -13,31 +13,19 @@ int64_t promise_depth(const struct promise *promise, const struct assay_case *it
     return promise->depth > 0 ? promise->depth : serial;
 }
 
-bool promise_applies(const struct assay_op *op, enum assay_numerics numerics)
-{
-    bool has_real = false;
-    for (size_t i = 0; i < op->n_tensors; i++)
-        has_real = has_real || op->tensors[i].role == ASSAY_OUT_REAL;
-    if (numerics == ASSAY_I8)
-        return has_real && op->activations;
-    if (numerics == ASSAY_F16)
-        return has_real && op->has_f16;
-    return has_real == (numerics != ASSAY_BITS);
-}
-
 bool promise_class(const struct promise *promise, const struct assay_case *item,
                    enum assay_numerics *numerics, struct error *error)
 {
     const struct assay_op *op = item->op;
     *numerics = ASSAY_BITS;
-    if (promise_applies(op, ASSAY_BITS))
+    if (op_has_class(op, ASSAY_BITS))
         return true;
     int first = -1;
     for (int n = 0; n < ASSAY_NUMERICS_COUNT; n++) {
         if (!(promise->numerics >> n & 1))
             continue;
         *numerics = (enum assay_numerics)n;
-        if (promise_applies(op, *numerics))
+        if (op_has_class(op, *numerics))
             return true;
         first = first < 0 ? n : first;
     }

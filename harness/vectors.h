@@ -26,9 +26,6 @@ struct promise {
  * several such sums where one feeds the other. */
 int64_t promise_depth(const struct promise *promise, const struct assay_case *item);
 
-/* Whether a class can be promised for the op: bits where all outputs are compared so. */
-bool promise_applies(const struct assay_op *op, enum assay_numerics numerics);
-
 /* The class by which a case's outputs are judged: bits, or the first promised that the op knows.
  * False: there is none. */
 bool promise_class(const struct promise *promise, const struct assay_case *item,

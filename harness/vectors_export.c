@@ -179,7 +179,7 @@ static bool add_real(const struct expectation *x, const struct promise *promise,
         add(expected, tensor->name, ".twin.i8", "F32", x->rows, x->n_columns, x->twin);
     for (int n = 0; n < ASSAY_NUMERICS_COUNT; n++) {
         enum assay_numerics numerics = (enum assay_numerics)n;
-        if (promise->numerics >> n & 1 && promise_applies(x->item->op, numerics) &&
+        if (promise->numerics >> n & 1 && op_has_class(x->item->op, numerics) &&
             !add_tolerance(x, promise, numerics, expected))
             return false;
     }
@@ -283,7 +283,7 @@ static bool export_case(const struct assay_case *item, const struct promise *pro
 {
     struct expectation x;
     uint32_t classes = promise->numerics;
-    bool rounded = classes >> ASSAY_F16 & 1 && promise_applies(item->op, ASSAY_F16);
+    bool rounded = classes >> ASSAY_F16 & 1 && op_has_class(item->op, ASSAY_F16);
     unsigned needs = (classes >> ASSAY_I8 & 1 ? NEEDS_TWIN : 0) | (rounded ? NEEDS_ROUNDED : 0);
     char *id = vectors_id(item);
     if (!id)

@@ -242,9 +242,36 @@ static void test_good_tables(void)
     kernel.prepare = prepare;
     kernel.prepared_bytes = one;
     REFUSED(kernel, "");
+    kernel = good;
+    kernel.op = "q4_K_dequant";
     kernel.numerics = ASSAY_BITS;
     kernel.depth = NULL;
     REFUSED(kernel, "");
+}
+
+static void test_classes(void)
+{
+    static const struct {
+        const char *op;
+        bool classes[ASSAY_NUMERICS_COUNT]; /* bits, f32, i8, f16 */
+    } known[] = {
+        {"q4_K_dequant", {true, false, false, false}},
+        {"moe_router_topk_softmax", {false, true, false, false}},
+        {"affine_gemv", {false, true, false, false}},
+        {"q4_K_gemm_moe_id", {false, true, true, true}},
+        {"moe_ffn", {false, true, true, false}},
+    };
+    struct assay_kernel kernel = good;
+    for (size_t i = 0; i < COUNT(known); i++) {
+        for (uint32_t n = 0; n < ASSAY_NUMERICS_COUNT; n++) {
+            char refusal[128];
+            snprintf(refusal, sizeof(refusal), "lib 1.0: kernel \"mine\" of %s %s", known[i].op,
+                     "promises a numerics class that the op does not have");
+            kernel.op = known[i].op;
+            kernel.numerics = n;
+            REFUSED(kernel, known[i].classes[n] ? "" : refusal);
+        }
+    }
 }
 
 static void test_wrong_tables(void)
@@ -384,9 +411,13 @@ static CU_TestInfo own[] = {
 };
 
 static CU_TestInfo others[] = {
-    {"good", test_good_tables},        {"tables", test_wrong_tables},
-    {"names", test_bad_ops_and_names}, {"functions", test_bad_functions},
-    {"duplicates", test_duplicates},   CU_TEST_INFO_NULL,
+    {"good", test_good_tables},
+    {"tables", test_wrong_tables},
+    {"names", test_bad_ops_and_names},
+    {"functions", test_bad_functions},
+    {"classes", test_classes},
+    {"duplicates", test_duplicates},
+    CU_TEST_INFO_NULL,
 };
 
 static CU_TestInfo selection[] = {
