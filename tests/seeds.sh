@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every command that ref/SEEDS.md and README.md show in a table or a sentence passes.
+# Every command that ref/SEEDS.md and README.md show in a table or a sentence selects kernels and cases,
+# and an eighth of these passes: the tests smoke.* check them all.
 # Usage: seeds.sh ASSAY SOURCE_DIR
 program=$1
 cd "$2" || exit 2
 assay() {
-    "$program" "$@" --shrink 0
+    "$program" "$@" --shard 1/8 --shrink 0
 }
 
 commands=$(grep -oh '`assay check [^`]*`' ref/SEEDS.md README.md | tr -d '`' | sort -u)
