@@ -21,7 +21,8 @@
  * Threads   y does not depend on their number.
  * Cost      2*out_dim*in_dim flop; out_dim*in_dim*bits/8 + out_dim*in_dim/64*4 + 4*in_dim bytes
  *           read, 4*out_dim written.
- * Source    MLX's quantized_matmul of a vector, mode "affine", group_size 64.
+ * Source    dequant_matvec of moeflux; MLX's quantized_matmul of a vector, mode "affine",
+ *           group_size 64.
  */
 #ifndef ASSAY_REF_AFFINE_GEMV_H
 #define ASSAY_REF_AFFINE_GEMV_H

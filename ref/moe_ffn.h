@@ -19,7 +19,7 @@
  * Errors    An illegal shape is refused before any output is written.
  * Threads   out does not depend on their number, a token's row not on the other tokens.
  * Cost      6*hidden*ffn flop a pair; weights of selected experts, logits and x read; out written.
- * Source    The MoE layer of ferrum and moeflux; llama.cpp's build_moe_ffn.
+ * Source    The MoE layer of ferrum; llama.cpp's build_moe_ffn.
  */
 #ifndef ASSAY_REF_MOE_FFN_H
 #define ASSAY_REF_MOE_FFN_H

@@ -16,8 +16,8 @@
  *           dropped; an expert may stand in several slots of a token.
  * Threads   The outputs do not depend on their number.
  * Cost      0 flop; 4 bytes a pair read; the valid pairs, tpe and grids written, 4 bytes each.
- * Source    ids_tpe of ferrum-kernels and moeflux, whose list order is that of GPU atomics; here
- *           the order is fixed. 32 and 64 are the tile of their GEMM.
+ * Source    compute_ids_tpe of ferrum-kernels, whose list order is that of GPU atomics; here the
+ *           order is fixed. 32 and 64 are the tile of their GEMM.
  */
 #ifndef ASSAY_REF_MOE_IDS_TPE_H
 #define ASSAY_REF_MOE_IDS_TPE_H

@@ -19,8 +19,8 @@
  * Threads   The outputs do not depend on their number, a row's neither on the other rows nor on
  *           its place among them.
  * Cost      counted as 5 flop a logit; 4 bytes a logit read, 8 a selected expert written.
- * Source    router_topk_softmax of ferrum-kernels and moeflux, whose top_k stops at 32 and whose
- *           invalid rows write outside their buffers.
+ * Source    moe_router_topk_softmax of ferrum-kernels, whose top_k stops at 32 and whose invalid
+ *           rows write outside their buffers; moeflux's leaves its slots unsorted.
  */
 #ifndef ASSAY_REF_MOE_ROUTER_TOPK_SOFTMAX_H
 #define ASSAY_REF_MOE_ROUTER_TOPK_SOFTMAX_H

@@ -11,7 +11,7 @@
  * Errors    An illegal shape is refused before any output is written.
  * Threads   y does not depend on their number.
  * Cost      2*n flop; n/256*144 bytes read, 4*n written.
- * Source    dequantize of ferrum-kernels and moeflux; llama.cpp's GGUF type Q4_K.
+ * Source    dequantize_q4_k of ferrum-kernels; llama.cpp's GGUF type Q4_K.
  */
 #ifndef ASSAY_REF_Q4_K_DEQUANT_H
 #define ASSAY_REF_Q4_K_DEQUANT_H

@@ -13,7 +13,7 @@
  * Threads   dst does not depend on their number. A token's row depends on W and its own row of src
  *           alone: not on the other tokens or where it stands among them.
  * Cost      2*m*k flop a token; W and src read, 4*m bytes a token written.
- * Source    llama.cpp's mul_mat; the dense layers beside the experts.
+ * Source    gemm_q4kw of ferrum-kernels, llama.cpp's mul_mat; the dense layers beside the experts.
  */
 #ifndef ASSAY_REF_Q4_K_GEMM_H
 #define ASSAY_REF_Q4_K_GEMM_H

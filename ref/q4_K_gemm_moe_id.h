@@ -28,7 +28,7 @@
  *           or how experts are numbered.
  * Cost      2*m*k flop a pair; weights of experts with tpe > 0, source rows of pairs and lists
  *           read; 4*m bytes a pair written.
- * Source    gemm_moe_id of ferrum-kernels and moeflux, llama.cpp's mul_mat_id.
+ * Source    gemm_q4kw_moe_id of ferrum-kernels, llama.cpp's mul_mat_id.
  */
 #ifndef ASSAY_REF_Q4_K_GEMM_MOE_ID_H
 #define ASSAY_REF_Q4_K_GEMM_MOE_ID_H

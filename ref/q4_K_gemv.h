@@ -12,7 +12,7 @@
  * Errors    An illegal shape is refused before any output is written.
  * Threads   y does not depend on their number.
  * Cost      2*n*k flop; n*k/256*144 + 4*k bytes read, 4*n written.
- * Source    gemv of ferrum-kernels and moeflux; llama.cpp's mul_mat with one column.
+ * Source    gemv_f32a_q4kw of ferrum-kernels; llama.cpp's mul_mat with one column.
  */
 #ifndef ASSAY_REF_Q4_K_GEMV_H
 #define ASSAY_REF_Q4_K_GEMV_H
