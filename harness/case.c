@@ -42,7 +42,25 @@ int64_t shape_bytes(const struct assay_op *op, const void *shape)
 int64_t case_bytes(const struct assay_case *item)
 {
     int64_t bytes = shape_bytes(item->op, item->shape);
-    return bytes < 0 || !item->weights ? bytes : bytes - item->weights->offset;
+    return bytes < 0 ? bytes : bytes - case_prefix_bytes(item);
+}
+
+int64_t case_stored_bytes(const struct assay_case *item)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; item->weights && i < item->op->n_stored; i++)
+        bytes += item->weights->tensors[i].bytes;
+    return bytes;
+}
+
+int64_t case_prefix_bytes(const struct assay_case *item)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; item->weights && i < item->op->n_stored; i++) {
+        if (item->op->stored[i].offset_dim != ASSAY_NO_DIM)
+            bytes += item->weights->tensors[i].offset;
+    }
+    return bytes;
 }
 
 static int by_key(const void *a, const void *b)

@@ -27,11 +27,17 @@ enum {
     CASE_NAME_MAX = 64,
 };
 
+/* A tensor of a file. */
+struct case_tensor {
+    char name[GGUF_NAME_MAX + 1];
+    int64_t offset, bytes;
+};
+
 /* Where a case takes its weights from. */
 struct case_weights {
-    char file[512];                                            /* as it is opened */
-    char tensor[GGUF_NAME_MAX + 1], router[GGUF_NAME_MAX + 1]; /* router empty: another routing */
-    int64_t offset, bytes, router_offset, router_bytes;        /* in the file */
+    char file[512];                               /* as it is opened */
+    struct case_tensor tensors[ASSAY_MAX_STORED]; /* as the op's `stored` has them */
+    struct case_tensor router;                    /* without a name: another routing */
 };
 
 struct assay_case {
@@ -65,6 +71,9 @@ bool cases_from_key(const char *key, struct cases *cases, struct error *error);
 
 /* Writes a name as a key has it: what a key or a shell could take for something else is %XX. */
 void print_escaped(FILE *out, const char *text);
+/* Writes " weights=..." as a key has it, with the op->n_stored tensors of that name. */
+void print_weights(FILE *out, const struct assay_op *op, const char *file,
+                   const char *const *tensors);
 
 /* Keeps the cases whose name or key matches the POSIX extended regular expression (NULL: all) and
  * that have the tag (NULL: all); then, of those, every shard_count-th from shard_index on. */
@@ -80,8 +89,13 @@ void cases_free(struct cases *cases);
 /* Bytes of a shape's tensors; -1 if their sum or a part of it overflows. */
 int64_t shape_bytes(const struct assay_op *op, const void *shape);
 
-/* The same of a case: of weights in a file, only the tensor itself. */
+/* The same of a case: of weights in a file, only the tensors themselves. */
 int64_t case_bytes(const struct assay_case *item);
+
+/* Bytes before a case's weights in their file that the shape counts as theirs; and those of the
+ * weights in a file. */
+int64_t case_prefix_bytes(const struct assay_case *item);
+int64_t case_stored_bytes(const struct assay_case *item);
 
 /* Whether a case's weights decide this dimension of its shape. */
 bool case_ties(const struct assay_case *item, size_t dim);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "harness/case_parse.h"
+#include "harness/stored.h"
 
 /* The axes of a spec, slowest first: one for each dimension, then these. */
 enum { ZIP, ROUTING, FILL, THREADS, OTHER_AXES };
@@ -86,10 +87,12 @@ static bool tie_dim(const struct site *site, const struct case_spec *spec, const
     if (!spec->dims[d])
         return true;
     struct site at = dim_site(site, spec, axes, d);
-    if (d == spec->op->stored->offset_dim)
+    size_t source = stored_source(spec->op, d);
+    if (d == spec->op->stored[source].offset_dim)
         return refuse(&at, "follows from \"weights\"");
-    return given == *value || refuse(&at, "%" PRId64 ", but \"%s\" of %s has %" PRId64, given,
-                                     spec->weights.tensor, spec->weights.file, *value);
+    return given == *value ||
+           refuse(&at, "%" PRId64 ", but \"%s\" of %s has %" PRId64, given,
+                  spec->weights.tensors[source].name, spec->weights.file, *value);
 }
 
 static bool read_dims(const struct site *site, const struct case_spec *spec,

@@ -18,8 +18,11 @@ static void print_shape(FILE *out, const struct assay_op *op, const int64_t *sha
         plain[d] = op->dims[d].optional ? ASSAY_UNSET : shape[d];
     if (op->defaults)
         op->defaults(plain);
-    if (weights) /* the tensor's name says it */
-        plain[op->stored->offset_dim] = shape[op->stored->offset_dim];
+    for (size_t i = 0; weights && i < op->n_stored; i++) {
+        size_t d = op->stored[i].offset_dim;
+        if (d != ASSAY_NO_DIM) /* the tensor's name says it */
+            plain[d] = shape[d];
+    }
     const char *separator = "";
     for (int optional = 0; optional <= 1; optional++) {
         for (size_t d = 0; d < op->n_dims; d++) {
@@ -57,15 +60,15 @@ static void print_key(FILE *out, const struct assay_case *item)
             print_shortest(out, item->fill.zipf);
         } else if (item->fill.routing == ASSAY_ROUTE_ROUTER) {
             fputc(':', out);
-            print_escaped(out, item->weights->router);
+            print_escaped(out, item->weights->router.name);
         }
     }
     fprintf(out, " fill=%s", assay_fill_names[item->fill.kind]);
     if (item->weights) {
-        fputs(" weights=", out);
-        print_escaped(out, item->weights->file);
-        fputc(':', out);
-        print_escaped(out, item->weights->tensor);
+        const char *names[ASSAY_MAX_STORED];
+        for (size_t i = 0; i < item->op->n_stored; i++)
+            names[i] = item->weights->tensors[i].name;
+        print_weights(out, item->op, item->weights->file, names);
     }
     if (item->threads)
         fprintf(out, " threads=%d", item->threads);
@@ -149,19 +152,6 @@ static json_t *json_routing(char *text)
     return json_pack("{s:o}", "router", json_string_nocheck(text + 7));
 }
 
-/* "FILE:TENSOR"; a string that the validator refuses if it is not of that form. */
-static json_t *json_weights(char *text)
-{
-    char *colon = strchr(text, ':');
-    if (!colon)
-        return json_string(text);
-    *colon = '\0';
-    unescape(text);
-    unescape(colon + 1);
-    return json_pack("{s:o, s:o}", "gguf", json_string_nocheck(text), "tensor",
-                     json_string_nocheck(colon + 1));
-}
-
 /* Whether it is an integer that no int64_t holds, which JSON's reader takes for no number at all. */
 static bool is_beyond_int64(const char *text)
 {
@@ -194,9 +184,11 @@ static bool add_token(const struct site *site, const struct assay_op *op, char *
     if (!text && is_beyond_int64(equals + 1))
         return refuse(site, "%s: too big integer \"%.80s\"", token, equals + 1);
     json_t *value = routing   ? json_routing(equals + 1)
-                    : weights ? json_weights(equals + 1)
+                    : weights ? json_of_weights(site, equals + 1)
                     : fill    ? json_string(equals + 1)
                               : json_value(equals + 1);
+    if (!value && weights) /* the message is made */
+        return false;
     return json_object_set_new(target, token, value) == 0 || out_of_memory(site);
 }
 

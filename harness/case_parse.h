@@ -77,6 +77,9 @@ bool parse_weights(const struct site *site, const json_t *object, struct case_sp
 /* Where the matrix of that name is; item->weights must be set. */
 bool read_router(const struct site *site, const struct gguf *gguf, const char *name,
                  struct assay_case *item);
+/* What print_weights wrote, as a case file has it; a string, which the validator refuses, if it is
+ * not of that form; NULL after a message. */
+json_t *json_of_weights(const struct site *site, char *text);
 /* Undoes print_escaped, in place. */
 void unescape(char *text);
 

@@ -133,7 +133,7 @@ static bool copy_inputs(struct expectation *x, struct error *error)
 {
     const struct assay_op *op = x->item->op;
     int64_t bytes = shape_bytes(op, x->item->shape);
-    int64_t stored = x->item->weights ? x->item->weights->offset + x->item->weights->bytes : 0;
+    int64_t stored = case_prefix_bytes(x->item) + case_stored_bytes(x->item);
     x->copies_weights = bytes <= MAX_COPIED_BYTES;
     if (bytes - stored > MAX_COPIED_BYTES)
         return true;

@@ -33,7 +33,7 @@ static bool print_dims(const struct making *making, const struct assay_op *op, c
 {
     for (size_t d = 0; d < op->n_dims; d++) {
         const struct assay_dim *dim = &op->dims[d];
-        if (stored_ties(op->stored, d))
+        if (stored_source(op, d) < op->n_stored)
             continue;
         const struct assay_layer_dim *rule = find_dim(tensor, dim->name);
         if (!rule && dim->optional)
@@ -49,23 +49,24 @@ static bool print_dims(const struct making *making, const struct assay_op *op, c
     return true;
 }
 
-/* The case of an op that can use the tensor. */
+/* The case of an op that can use the tensors. */
 static bool add_case(const struct making *making, const struct assay_op *op,
-                     const struct gguf_tensor *tensor, struct error *why)
+                     const struct gguf_tensor *const *tensors, struct error *why)
 {
+    const char *names[ASSAY_MAX_STORED];
     char *key = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&key, &size);
     if (!out)
         return fail(why, "out of memory");
+    for (size_t i = 0; i < op->n_stored; i++)
+        names[i] = tensors[i]->name;
     fputs(op->name, out);
-    bool good = print_dims(making, op, tensor->name + strlen(making->prefix), out, why);
+    bool good = print_dims(making, op, names[0] + strlen(making->prefix), out, why);
     if (op->routed)
         fprintf(out, " routing=router:%s" ASSAY_LAYER_ROUTER, making->prefix);
-    fputs(" fill=model weights=", out);
-    print_escaped(out, making->gguf->file);
-    fputc(':', out);
-    print_escaped(out, tensor->name);
+    fputs(" fill=model", out);
+    print_weights(out, op, making->gguf->file, names);
     good = (fclose(out) == 0 || fail(why, "out of memory")) && good &&
            cases_from_key(key, making->cases, why);
     free(key);
@@ -81,22 +82,77 @@ static bool has_tokens(const struct assay_op *op)
     return false;
 }
 
+static bool is_called(const struct assay_op *op, int64_t tokens)
+{
+    for (size_t i = 0; i < assay_n_layer_calls; i++) {
+        const struct assay_layer_call *call = &assay_layer_calls[i];
+        if (strcmp(call->op, op->name) == 0)
+            return tokens >= call->min_tokens && tokens <= call->max_tokens;
+    }
+    return true;
+}
+
+/* Its cases for all numbers of tokens. */
+static bool add_cases(struct making *making, const struct model_layer *layer,
+                      const struct assay_op *op, const struct gguf_tensor *const *tensors,
+                      struct error *why)
+{
+    for (size_t t = 0; t < (has_tokens(op) ? layer->n_tokens : 1); t++) {
+        making->tokens = layer->tokens[t];
+        if (has_tokens(op) && !is_called(op, making->tokens))
+            continue;
+        if (!add_case(making, op, tensors, why))
+            return false;
+    }
+    return true;
+}
+
 static void add_tensor(struct making *making, const struct model_layer *layer,
                        const struct gguf_tensor *tensor, layer_skipped *skipped)
 {
     struct error why;
     for (size_t i = 0; i < assay_n_ops; i++) {
         const struct assay_op *op = assay_ops[i];
-        int64_t shape[ASSAY_MAX_DIMS];
         /* Experts' matrices are for routed ops; as one run of weights they may be very large. */
-        bool fits = op->routed == (tensor->ne[2] > 1) && stored_shape(op, tensor, shape, &why);
-        for (size_t t = 0; fits && t < (has_tokens(op) ? layer->n_tokens : 1); t++) {
-            making->tokens = layer->tokens[t];
-            fits = add_case(making, op, tensor, &why);
-            if (!fits)
-                skipped(tensor, why.text);
-        }
+        if (op->n_stored == 1 && op->routed == (tensor->ne[2] > 1) &&
+            stored_usable_by(op, tensor, &why) && !add_cases(making, layer, op, &tensor, &why))
+            skipped(tensor, why.text);
     }
+}
+
+/* The layer's tensor that is an op's of that name; NULL if there is none. */
+static const struct gguf_tensor *find_weights(const struct making *making, const char *name,
+                                              char *wanted, size_t size)
+{
+    for (size_t i = 0; i < assay_n_layer_weights; i++) {
+        if (strcmp(assay_layer_weights[i].name, name) == 0)
+            snprintf(wanted, size, "%s%s", making->prefix, assay_layer_weights[i].tensor);
+    }
+    return gguf_find(making->gguf, wanted);
+}
+
+/* The cases of an op that takes several tensors, if the layer has any of them. */
+static void add_whole(struct making *making, const struct model_layer *layer,
+                      const struct assay_op *op, layer_skipped *skipped)
+{
+    const struct gguf_tensor *tensors[ASSAY_MAX_STORED], *culprit = NULL;
+    int64_t shape[ASSAY_MAX_DIMS];
+    struct error why;
+    bool good = true;
+    stored_unknown(shape);
+    for (size_t i = 0; i < op->n_stored; i++) {
+        char name[128] = "";
+        tensors[i] = find_weights(making, stored_name(op, i), name, sizeof(name));
+        if (!tensors[i] && good)
+            good = fail(&why, "%s needs %s, which the file does not have", op->name, name);
+        culprit = culprit ? culprit : tensors[i];
+    }
+    for (size_t i = 0; good && i < op->n_stored; i++) {
+        good = stored_add(op, i, tensors[i], shape, &why);
+        culprit = good ? culprit : tensors[i];
+    }
+    if (culprit && (!good || !add_cases(making, layer, op, tensors, &why)))
+        skipped(culprit, why.text);
 }
 
 /* 0: the file does not say. */
@@ -138,6 +194,10 @@ bool layer_cases(const struct gguf *gguf, const struct model_layer *layer, struc
             skipped(tensor, why.text);
         else
             add_tensor(&making, layer, tensor, skipped);
+    }
+    for (size_t i = 0; i < assay_n_ops; i++) {
+        if (assay_ops[i]->n_stored > 1)
+            add_whole(&making, layer, assay_ops[i], skipped);
     }
     if (found == 0)
         return fail(error, "%s: there is no layer %lld: no tensor's name begins with \"%s\"",

@@ -67,12 +67,13 @@ static int open_stored(const char *file, size_t bytes, struct error *error)
     return -1;
 }
 
-bool guarded_map_file(struct guarded *buffer, const char *file, int64_t offset, int64_t bytes,
-                      struct error *error)
+bool guarded_map_file(struct guarded *buffer, const char *file, int64_t start, int64_t offset,
+                      int64_t bytes, struct error *error)
 {
     *buffer = (struct guarded){0};
     size_t page = page_bytes(), end = (size_t)(offset + bytes);
-    size_t first = (size_t)offset / page * page, inner = (end + page - 1) / page * page;
+    size_t base = (size_t)start / page * page, first = (size_t)offset / page * page - base;
+    size_t inner = (end + page - 1) / page * page - base;
     int fd = open_stored(file, end, error);
     if (fd < 0)
         return false;
@@ -82,10 +83,11 @@ bool guarded_map_file(struct guarded *buffer, const char *file, int64_t offset, 
     size_t hole = first > MAX_PREFIX_BYTES ? first : 0;
     if (mapped && mprotect(map + page + hole, first - hole, PROT_READ | PROT_WRITE) == 0 &&
         mmap(map + page + first, inner - first, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
-             (off_t)first) != MAP_FAILED) {
-        *buffer = (struct guarded){map, inner + 2 * page, map + page, end, hole};
-        poison_fill(buffer->data + hole, (size_t)offset - hole, POISON_A);
-        memset(buffer->data + end, CANARY, inner - end);
+             (off_t)(base + first)) != MAP_FAILED) {
+        uint8_t *data = map + page + ((size_t)start - base);
+        *buffer = (struct guarded){map, inner + 2 * page, data, end - (size_t)start, hole};
+        poison_fill(map + page + hole, (size_t)offset - base - hole, POISON_A);
+        memset(data + buffer->bytes, CANARY, base + inner - end);
     } else {
         fail(error, "%s: cannot be mapped: %s", file, strerror(errno));
         if (mapped)
@@ -206,29 +208,50 @@ bool tensors_make(struct tensors *tensors, const struct assay_op *op, const void
     return true;
 }
 
+/* The index in `stored`; n_stored: the case does not take this tensor from a file. */
+static size_t stored_index(const struct assay_case *item, size_t tensor)
+{
+    size_t i = 0;
+    while (i < item->op->n_stored && (!item->weights || item->op->stored[i].tensor != tensor))
+        i++;
+    return i;
+}
+
 bool is_stored(const struct assay_case *item, size_t tensor)
 {
-    return item->weights && item->op->stored->tensor == tensor;
+    return stored_index(item, tensor) < item->op->n_stored;
+}
+
+static bool map_tensor(struct guarded *buffer, const char *file, const struct case_tensor *tensor,
+                       bool whole_file, struct error *error)
+{
+    return guarded_map_file(buffer, file, whole_file ? 0 : tensor->offset, tensor->offset,
+                            tensor->bytes, error);
+}
+
+bool input_make(struct tensors *tensors, const struct assay_case *item, size_t tensor,
+                enum placement placement, struct error *error)
+{
+    const struct case_weights *weights = item->weights;
+    struct guarded *buffer = &tensors->buffers[tensor];
+    size_t i = stored_index(item, tensor);
+    bool made = i < item->op->n_stored
+                    ? map_tensor(buffer, weights->file, &weights->tensors[i],
+                                 item->op->stored[i].offset_dim != ASSAY_NO_DIM, error)
+                    : make_tensor(tensors, tensor, item->shape, placement, PRIVATE, error);
+    tensors->pointers[tensor] = buffer->data;
+    return made;
 }
 
 bool inputs_make(struct tensors *tensors, const struct assay_case *item, enum placement placement,
                  struct error *error)
 {
-    const struct case_weights *weights = item->weights;
     *tensors = (struct tensors){.op = item->op};
     for (size_t i = 0; i < item->op->n_tensors; i++) {
-        if (is_output(&item->op->tensors[i]))
-            continue;
-        struct guarded *buffer = &tensors->buffers[i];
-        bool made =
-            is_stored(item, i)
-                ? guarded_map_file(buffer, weights->file, weights->offset, weights->bytes, error)
-                : make_tensor(tensors, i, item->shape, placement, PRIVATE, error);
-        if (!made) {
+        if (!is_output(&item->op->tensors[i]) && !input_make(tensors, item, i, placement, error)) {
             tensors_free(tensors);
             return false;
         }
-        tensors->pointers[i] = buffer->data;
     }
     return true;
 }
@@ -255,11 +278,9 @@ bool case_fill(const struct assay_case *item, void *const *pointers, uint64_t va
     for (size_t i = 0; i < item->op->n_tensors; i++)
         own[i] = is_stored(item, i) ? NULL : pointers[i];
     if (how.routing == ASSAY_ROUTE_ROUTER) {
-        const struct case_weights *weights = item->weights;
-        if (!guarded_map_file(&router, weights->file, weights->router_offset, weights->router_bytes,
-                              error))
+        if (!map_tensor(&router, item->weights->file, &item->weights->router, false, error))
             return false;
-        how.router = (const float *)(router.data + weights->router_offset);
+        how.router = (const float *)router.data;
     }
     bool opened = random_open(&random, case_hash(item) + variant);
     bool filled = opened && item->op->fill(item->shape, &how, own, &random.source);

@@ -30,11 +30,11 @@ bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum plac
 /* SHARED, starting at a multiple of ASSAY_BUFFER_ALIGN and ending as close to an unmapped page as
  * that allows. */
 bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *error);
-/* A file as if it were mapped from its start on, but only `bytes` bytes from `offset` on are there:
- * the file's own pages, of which what is written is a private copy. The bytes before are poison, or
- * unmapped if they are many; after them comes an unmapped page. */
-bool guarded_map_file(struct guarded *buffer, const char *file, int64_t offset, int64_t bytes,
-                      struct error *error);
+/* A file as if it were mapped from byte `start` on, 0 or `offset`, but only `bytes` bytes from
+ * `offset` on are there: the file's own pages, of which what is written is a private copy. The bytes
+ * before are poison, or unmapped if they are many; after them comes an unmapped page. */
+bool guarded_map_file(struct guarded *buffer, const char *file, int64_t start, int64_t offset,
+                      int64_t bytes, struct error *error);
 void guarded_free(struct guarded *buffer);
 void guarded_read_only(const struct guarded *buffer);
 void guarded_writable(const struct guarded *buffer);
@@ -63,7 +63,10 @@ enum wanted { INPUTS = 1, OUTPUTS = 2 };
 
 bool tensors_make(struct tensors *tensors, const struct assay_op *op, const void *shape, int wanted,
                   enum placement placement, enum sharing sharing, struct error *error);
-/* All inputs of a case, with weights that are in a file mapped. PRIVATE. */
+/* One input of a case, mapped if it is in a file. PRIVATE. */
+bool input_make(struct tensors *tensors, const struct assay_case *item, size_t tensor,
+                enum placement placement, struct error *error);
+/* All of them. */
 bool inputs_make(struct tensors *tensors, const struct assay_case *item, enum placement placement,
                  struct error *error);
 void tensors_free(struct tensors *tensors);

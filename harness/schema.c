@@ -87,7 +87,7 @@ static json_t *dim_places(const struct assay_op *op)
         json_t *shape = has_dim("shape", dim->name), *zip = has_dim("zip", dim->name);
         json_t *rule = dim->optional ? json_pack("{s:{s:[o, o]}}", "not", "allOf", shape, zip)
                                      : json_pack("{s:[o, o]}", "oneOf", shape, zip);
-        if (op->stored && stored_ties(op->stored, d))
+        if (stored_source(op, d) < op->n_stored)
             rule = dim->optional ? json_pack("{s:[o, {s:{s:[o, {s:[o, o]}]}}]}", "allOf", rule,
                                              "not", "allOf", has_weights(), "anyOf",
                                              has_dim("shape", dim->name), has_dim("zip", dim->name))
@@ -97,6 +97,28 @@ static json_t *dim_places(const struct assay_op *op)
     return rules;
 }
 
+/* A name for each of the op's weights. */
+static json_t *tensor_names(const struct assay_op *op)
+{
+    json_t *names = json_object(), *required = json_array();
+    for (size_t i = 0; i < op->n_stored; i++) {
+        names = with(names, stored_name(op, i), json_pack("{s:s}", "type", "string"));
+        required = append(required, json_string(stored_name(op, i)));
+    }
+    return json_pack("{s:s, s:o, s:o, s:b}", "type", "object", "properties", names, "required",
+                     required, "additionalProperties", 0);
+}
+
+static json_t *weights_value(const struct assay_op *op)
+{
+    if (op->n_stored == 0)
+        return json_false();
+    json_t *tensor = op->n_stored > 1 ? tensor_names(op) : json_pack("{s:s}", "type", "string");
+    return json_pack("{s:s, s:{s:{s:s}, s:o}, s:[s, s], s:b}", "type", "object", "properties",
+                     "gguf", "type", "string", "tensor", tensor, "required", "gguf", "tensor",
+                     "additionalProperties", 0);
+}
+
 /* What an op demands of its cases. */
 static json_t *op_rules(const struct assay_op *op)
 {
@@ -104,8 +126,7 @@ static json_t *op_rules(const struct assay_op *op)
                                    dims_object(op, dim_in_zip));
     if (!op->routed)
         properties = with(properties, "routing", json_false());
-    if (!op->stored)
-        properties = with(properties, "weights", json_false());
+    properties = with(properties, "weights", weights_value(op));
     json_t *rules = json_pack("{s:o, s:o}", "properties", properties, "allOf", dim_places(op));
     return op->routed ? with(rules, "required", json_pack("[s]", "routing")) : rules;
 }
@@ -170,13 +191,6 @@ static json_t *routing_value(void)
     return json_pack("{s:[{s:o}, o, o]}", "anyOf", "enum", names, zipf, router);
 }
 
-static json_t *weights_value(void)
-{
-    return json_pack("{s:s, s:{s:{s:s}, s:{s:s}}, s:[s, s], s:b}", "type", "object", "properties",
-                     "gguf", "type", "string", "tensor", "type", "string", "required", "gguf",
-                     "tensor", "additionalProperties", 0);
-}
-
 static json_t *integer_value(json_int_t min, json_int_t max)
 {
     return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", min, "maximum", max);
@@ -196,7 +210,7 @@ static json_t *case_schema(void)
     properties = with(properties, "tags",
                       json_pack("{s:s, s:i, s:b, s:o}", "type", "array", "minItems", 1,
                                 "uniqueItems", 1, "items", word_value()));
-    properties = with(properties, "weights", weights_value());
+    properties = with(properties, "weights", json_pack("{s:s}", "type", "object"));
     properties = with(properties, "shape", json_pack("{s:s}", "type", "object"));
     properties = with(properties, "zip", json_pack("{s:s}", "type", "object"));
     properties = with(properties, "routing", axis_of(routing_value()));

@@ -97,7 +97,6 @@ void terminal_gguf(const struct gguf *gguf)
            gguf->n_tensors);
     for (size_t i = 0; i < gguf->n_tensors; i++) {
         const struct gguf_tensor *tensor = &gguf->tensors[i];
-        int64_t shape[ASSAY_MAX_DIMS];
         struct error why;
         printf("%s, ", tensor->name);
         print_type(tensor);
@@ -105,7 +104,7 @@ void terminal_gguf(const struct gguf *gguf)
         if (!stored_usable(tensor, &why))
             printf(" %s%s%s", YELLOW, why.text, PLAIN);
         for (size_t op = 0; op < assay_n_ops; op++) {
-            if (stored_shape(assay_ops[op], tensor, shape, &why))
+            if (stored_usable_by(assay_ops[op], tensor, &why))
                 printf(" %s%s%s", GREEN, assay_ops[op]->name, PLAIN);
         }
         printf("\n");

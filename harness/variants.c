@@ -61,15 +61,13 @@ static bool make_some(struct tensors *tensors, const struct assay_case *item, bo
 static bool make_weights(struct tensors *tensors, const struct assay_case *item,
                          struct error *error)
 {
-    const struct case_weights *weights = item->weights;
-    if (!weights)
-        return make_some(tensors, item, true, error);
-    size_t i = item->op->stored->tensor;
     *tensors = (struct tensors){.op = item->op};
-    bool made = guarded_map_file(&tensors->buffers[i], weights->file, weights->offset,
-                                 weights->bytes, error);
-    tensors->pointers[i] = tensors->buffers[i].data;
-    return made;
+    for (size_t i = 0; i < item->op->n_tensors; i++) {
+        if (item->op->tensors[i].role == ASSAY_WEIGHTS &&
+            !input_make(tensors, item, i, AT_START, error))
+            return false;
+    }
+    return true;
 }
 
 static bool fill_variant(struct variants *v, int variant, struct error *error)
@@ -95,8 +93,7 @@ bool variants_make(struct variants *v, const struct assay_case *item, int64_t ll
             weight_bytes += (double)op->tensors[i].count(item->shape) *
                             (double)assay_dtype_bytes(op->tensors[i].dtype);
     }
-    if (item->weights)
-        weight_bytes -= (double)item->weights->offset;
+    weight_bytes -= (double)case_prefix_bytes(item);
     v->has_weights = weight_bytes > 0;
     v->weights = calloc(MAX_VARIANTS, sizeof(*v->weights));
     v->others = calloc(MAX_VARIANTS, sizeof(*v->others));

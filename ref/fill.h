@@ -51,6 +51,9 @@ void fill_prefix(uint8_t *bytes, int64_t count);
 bool fill_routing(const struct assay_fill *fill, int64_t experts, int64_t tokens, int64_t top_k,
                   int32_t *selected, struct assay_random *random);
 
+/* logits[e] = row e of fill->router times x, in double. */
+void router_logits(const struct assay_fill *fill, int64_t experts, const float *x, double *logits);
+
 /* The top_k of the experts with the largest router * x, the first of equals first; NaN counts as
  * -infinity. logits: experts, working memory. */
 void route_by_router(const struct assay_fill *fill, int64_t experts, int64_t top_k, const float *x,

@@ -58,16 +58,21 @@ static int32_t invalid_id(int64_t experts, struct assay_random *random)
     }
 }
 
-void route_by_router(const struct assay_fill *fill, int64_t experts, int64_t top_k, const float *x,
-                     double *logits, int32_t *selected)
+void router_logits(const struct assay_fill *fill, int64_t experts, const float *x, double *logits)
 {
     for (int64_t e = 0; e < experts; e++) {
         logits[e] = 0;
         for (int64_t i = 0; i < fill->hidden; i++)
             logits[e] += (double)fill->router[e * fill->hidden + i] * (double)x[i];
-        if (isnan(logits[e]))
-            logits[e] = -INFINITY;
     }
+}
+
+void route_by_router(const struct assay_fill *fill, int64_t experts, int64_t top_k, const float *x,
+                     double *logits, int32_t *selected)
+{
+    router_logits(fill, experts, x, logits);
+    for (int64_t e = 0; e < experts; e++)
+        logits[e] = isnan(logits[e]) ? -INFINITY : logits[e];
     for (int64_t slot = 0; slot < top_k; slot++) {
         int64_t best = -1;
         for (int64_t e = 0; e < experts; e++) {

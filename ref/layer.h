@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define ASSAY_LAYER_PREFIX "blk.%lld."
 #define ASSAY_LAYER_ROUTER "ffn_gate_inp.weight"
@@ -28,5 +29,22 @@ struct assay_layer_dim {
 
 extern const struct assay_layer_dim assay_layer_dims[];
 extern const size_t assay_n_layer_dims;
+
+/* Which tensor of the layer an op means that takes several, by the name of the op's own. */
+struct assay_layer_weights {
+    const char *name, *tensor;
+};
+
+extern const struct assay_layer_weights assay_layer_weights[];
+extern const size_t assay_n_layer_weights;
+
+/* For how many tokens an engine calls an op; one that is not here, for any number. */
+struct assay_layer_call {
+    const char *op;
+    int64_t min_tokens, max_tokens;
+};
+
+extern const struct assay_layer_call assay_layer_calls[];
+extern const size_t assay_n_layer_calls;
 
 #endif

@@ -208,6 +208,20 @@ static const struct assay_tensor tensors[] = {
     [MOE_FFN_OUT] = {"out", ASSAY_DTYPE_F32, ASSAY_OUT_REAL, 4, count_x, columns},
 };
 
+/* GGUF tensors: gate and up [hidden, ffn, experts], down [ffn, hidden, experts]. */
+#define STORED(tensor, in, out)                                                          \
+    {                                                                                    \
+        tensor, "q4_K", ASSAY_NO_DIM, 3,                                                 \
+        {                                                                                \
+            ASSAY_DIM(shape_t, in), ASSAY_DIM(shape_t, out), ASSAY_DIM(shape_t, experts) \
+        }                                                                                \
+    }
+static const struct assay_stored stored[] = {
+    STORED(MOE_FFN_GATE, hidden, ffn),
+    STORED(MOE_FFN_UP, hidden, ffn),
+    STORED(MOE_FFN_DOWN, ffn, hidden),
+};
+
 /* Whether a token selects an expert: its row is valid, and fewer than top_k experts come first. */
 static bool selects(const shape_t *s, const float *logits, int64_t expert)
 {
@@ -396,6 +410,8 @@ const struct assay_op moe_ffn_op = {
     .n_tensors = sizeof(tensors) / sizeof(*tensors),
     .tensors = tensors,
     .routed = true,
+    .n_stored = sizeof(stored) / sizeof(*stored),
+    .stored = stored,
     .defaults = defaults,
     .illegal = illegal,
     .exact = moe_ffn_exact,

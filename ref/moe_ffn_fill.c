@@ -122,9 +122,40 @@ static bool route(const shape_t *s, const struct assay_fill *how, float *logits,
     return ok;
 }
 
+static void fill_x(const shape_t *s, const struct assay_fill *how, float *x,
+                   struct assay_random *random)
+{
+    random->start(random, "x");
+    if (how->kind == ASSAY_FILL_EXACT)
+        exact_x(s, x, random);
+    else
+        fill_activations(how->kind, s->tokens, s->hidden, x, random);
+}
+
+/* As a model's router has them for x, which t[] need not have. */
+static bool real_logits(const shape_t *s, const struct assay_fill *how, float *logits,
+                        struct assay_random *random)
+{
+    float *x = malloc((size_t)(s->tokens * s->hidden) * sizeof(*x));
+    double *row = malloc((size_t)s->experts * sizeof(*row));
+    if (x && row)
+        fill_x(s, how, x, random);
+    for (int64_t token = 0; x && row && token < s->tokens; token++) {
+        router_logits(how, s->experts, &x[token * s->hidden], row);
+        for (int64_t e = 0; e < s->experts; e++)
+            logits[token * s->experts + e] = (float)row[e];
+    }
+    bool made = x && row;
+    free(x);
+    free(row);
+    return made;
+}
+
 static bool fill_logits(const shape_t *s, const struct assay_fill *how, float *logits,
                         struct assay_random *random)
 {
+    if (how->routing == ASSAY_ROUTE_ROUTER && how->kind == ASSAY_FILL_MODEL)
+        return real_logits(s, how, logits, random);
     const struct moe_router_topk_softmax_shape router = {s->experts, s->top_k, s->tokens, s->norm};
     struct assay_fill plain = *how;
     if (how->kind == ASSAY_FILL_EDGE)
@@ -167,11 +198,8 @@ bool moe_ffn_fill(const void *shape, const struct assay_fill *how, void *const *
     static const char *const names[] = {[MOE_FFN_GATE] = "gate", "up", "down"};
     if (t[MOE_FFN_LOGITS] && !fill_logits(s, how, t[MOE_FFN_LOGITS], random))
         return false;
-    random->start(random, "x");
-    if (t[MOE_FFN_X] && how->kind == ASSAY_FILL_EXACT)
-        exact_x(s, t[MOE_FFN_X], random);
-    else if (t[MOE_FFN_X])
-        fill_activations(how->kind, s->tokens, s->hidden, t[MOE_FFN_X], random);
+    if (t[MOE_FFN_X])
+        fill_x(s, how, t[MOE_FFN_X], random);
     for (size_t i = MOE_FFN_GATE; i <= MOE_FFN_DOWN; i++) {
         if (t[i] && !fill_weights(s, how, names[i], i, t[i], random))
             return false;

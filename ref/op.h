@@ -52,11 +52,15 @@ struct assay_tensor {
     int64_t (*columns)(const void *shape);
 };
 
-enum { ASSAY_STORED_DIMS = 4 };
+enum { ASSAY_STORED_DIMS = 4, ASSAY_MAX_STORED = 3 };
+
+/* Of no dimension. */
+#define ASSAY_NO_DIM SIZE_MAX
 
 /*
  * How a tensor of a model file serves as an op's weights. The pointer is then that of the file's
- * first byte, and the dimension `offset_dim` says how many bytes after it the tensor is.
+ * first byte, and the dimension `offset_dim` says how many bytes after it the tensor is; or, where
+ * that is ASSAY_NO_DIM, the tensor's own.
  */
 struct assay_stored {
     size_t tensor;    /* an ASSAY_WEIGHTS tensor of the op, of type u8 */
@@ -171,8 +175,11 @@ struct assay_op {
     const struct assay_dim *dims;
     size_t n_tensors;
     const struct assay_tensor *tensors;
-    bool routed; /* cases have a routing, and the shape has a dimension "experts" */
-    /* The weights that a case may take from a model file; NULL: none. */
+    /* Cases have a routing, and the shape has a dimension "experts". If it also has "hidden", a
+     * router is of so many, and on fill `model` it routes the case's own activations. */
+    bool routed;
+    /* The weights that a case may take from a model file, all or none of them; 0: it may not. */
+    size_t n_stored;
     const struct assay_stored *stored;
 
     /* Sets optional dimensions that are ASSAY_UNSET. NULL if there are none. */

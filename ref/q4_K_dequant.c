@@ -146,6 +146,7 @@ const struct assay_op q4_K_dequant_op = {
     .dims = dims,
     .n_tensors = sizeof(tensors) / sizeof(*tensors),
     .tensors = tensors,
+    .n_stored = 1,
     .stored = &stored,
     .defaults = defaults,
     .fill = fill,

@@ -118,6 +118,10 @@ static const struct assay_tensor tensors[] = {
     {"dst", ASSAY_DTYPE_F32, ASSAY_OUT_REAL, 4, count_dst, columns_dst},
 };
 
+static const struct assay_stored stored = {
+    W, "q4_K", ASSAY_DIM(shape_t, w_offset), 2, {ASSAY_DIM(shape_t, k), ASSAY_DIM(shape_t, m)},
+};
+
 static args_t args_of(void *const *t)
 {
     return (args_t){t[W], t[SRC], t[DST]};
@@ -306,6 +310,8 @@ const struct assay_op q4_K_gemm_op = {
     .dims = dims,
     .n_tensors = sizeof(tensors) / sizeof(*tensors),
     .tensors = tensors,
+    .n_stored = 1,
+    .stored = &stored,
     .defaults = defaults,
     .fill = fill,
     .inner = inner,

@@ -249,6 +249,7 @@ const struct assay_op q4_K_gemm_moe_id_op = {
     .n_tensors = sizeof(tensors) / sizeof(*tensors),
     .tensors = tensors,
     .routed = true,
+    .n_stored = 1,
     .stored = &stored,
     .defaults = defaults,
     .illegal = illegal,

@@ -115,6 +115,15 @@ static const struct assay_tensor tensors[] = {
     {"dst", ASSAY_DTYPE_F32, ASSAY_OUT_REAL, 4, q4_K_moe_count_dst, q4_K_moe_columns_dst},
 };
 
+/* A GGUF tensor [k, m, experts]. */
+static const struct assay_stored stored = {
+    W,
+    "q4_K",
+    ASSAY_DIM(shape_t, w_offset),
+    3,
+    {ASSAY_DIM(shape_t, k), ASSAY_DIM(shape_t, m), ASSAY_DIM(shape_t, experts)},
+};
+
 static args_t args_of(void *const *t)
 {
     return (args_t){t[W], t[SRC1], t[IDS], t[DST]};
@@ -392,6 +401,8 @@ const struct assay_op q4_K_gemv_moe_id_op = {
     .n_tensors = sizeof(tensors) / sizeof(*tensors),
     .tensors = tensors,
     .routed = true,
+    .n_stored = 1,
+    .stored = &stored,
     .defaults = defaults,
     .illegal = q4_K_moe_illegal,
     .fill = fill,

@@ -187,7 +187,7 @@ unset CI_NODE_INDEX CI_NODE_TOTAL
 model=tests/golden/moe.gguf
 passes list --gguf $model
 says 'GGUF version 3, 34 keys, 15 tensors'
-says 'blk.1.ffn_down_exps.weight, q4_K [256, 512, 8], 0.56 MiB: q4_K_dequant q4_K_gemm_moe_id'
+says 'blk.1.ffn_down_exps.weight, q4_K [256, 512, 8], 0.56 MiB: q4_K_dequant q4_K_gemm_moe_id q4_K_gemv_moe_id moe_ffn'
 says 'blk.0.attn_output.weight, bf16 [512, 8], 0.01 MiB: no op takes bf16'
 says 'output.weight, q6_K [512, 8], 0.00 MiB: no op takes q6_K'
 says 'token_embd.weight, f16 [512, 8], 0.01 MiB: no op takes f16'
@@ -196,20 +196,25 @@ for layer in 0 1; do
     passes check --gguf $model --layer $layer
     says ' 0 failed,'
     says "skipped blk.$layer.ffn_norm.weight, f32 [512]: no op takes f32"
+    is 'grep -q "^moe_ffn/ref  *f32  *2  *0  *0 " "$tmp/out"' "$what"
     is 'test $(grep -c "^skipped" "$tmp/out") -eq $((2 - layer))' "$what"
 done
 passes list --gguf $model --layer 0 --tokens 1,7,40
 is 'test $(grep -c " tokens=7 .*router:blk.0.ffn_gate_inp.weight" "$tmp/out") -ge 3' "$what"
-passes list --gguf $model --layer 1 -c 'ffn_down_exps'
+is 'test $(grep -c "^moe_ffn .* tokens=7 .*router:blk.0.ffn_gate_inp.weight" "$tmp/out") -eq 1' "$what"
+is 'test $(grep -c "^q4_K_gemv_moe_id " "$tmp/out") -eq 3' "$what"
+passes list --gguf $model --layer 1 -c '^q4_K_gemm_moe_id.*ffn_down_exps'
 key=$(tail -1 "$tmp/out")
 passes replay "$key" -k '/ref$'
 says "PASS q4_K_gemm_moe_id/ref  $key"
 mkdir "$tmp/a dir"
 cp $model "$tmp/a dir/it's 100%.gguf"
-passes list --gguf "$tmp/a dir/it's 100%.gguf" --layer 0
-key=$(tail -1 "$tmp/out")
-is 'case $key in *"/a%20dir/it%27s%20100%25.gguf:blk.0."*) ;; *) false ;; esac' "$what: $key"
-passes replay "$key" -k '/ref$'
+for tensors in blk.0.ffn_gate_exps gate=blk.0.ffn_gate_exps; do
+    passes list --gguf "$tmp/a dir/it's 100%.gguf" --layer 0 -c ":$tensors.* seed=1$"
+    key=$(tail -1 "$tmp/out")
+    is 'case $key in *"/a%20dir/it%27s%20100%25.gguf:$tensors"*) ;; *) false ;; esac' "$what: $key"
+    passes replay "$key" -k '/ref$'
+done
 rm -r "$tmp/a dir"
 refuses 'no layer 2: no tensor'"'"'s name begins with "blk.2."' check --gguf $model --layer 2
 refuses '--gguf needs --layer N' check --gguf $model

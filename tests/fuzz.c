@@ -262,7 +262,12 @@ static const char with_weights[] =
     "{\"top_k\": [1, 4], \"tokens\": 9}, \"routing\": [\"uniform\", {\"router\": "
     "\"blk.0.ffn_gate_inp.weight\"}], \"fill\": [\"model\", \"edge\"]},\n"
     "{\"name\": \"rows\", \"op\": \"q4_K_dequant\", \"fill\": \"model\", \"weights\": "
-    "{\"gguf\": \"" GOLDEN "\", \"tensor\": \"blk.1.ffn_up_exps.weight\"}}]}";
+    "{\"gguf\": \"" GOLDEN "\", \"tensor\": \"blk.1.ffn_up_exps.weight\"}},\n"
+    "{\"name\": \"layer\", \"op\": \"moe_ffn\", \"weights\": {\"gguf\": \"" GOLDEN
+    "\", \"tensor\": "
+    "{\"gate\": \"blk.1.ffn_gate_exps.weight\", \"up\": \"blk.1.ffn_up_exps.weight\", \"down\": "
+    "\"blk.1.ffn_down_exps.weight\"}}, \"shape\": {\"top_k\": 4, \"tokens\": [1, 9]}, \"routing\": "
+    "{\"router\": \"blk.1.ffn_gate_inp.weight\"}, \"fill\": [\"model\", \"edge\"]}]}";
 
 static void add_seed(const void *bytes, size_t size)
 {
@@ -335,6 +340,8 @@ static void spoil_word(struct input *input, struct random *random)
                                         "seed=",
                                         "k=256",
                                         "weights=",
+                                        ":gate=",
+                                        "{\"up\": \"blk.0.ffn_up_exps.weight\"}",
                                         "routing=router:",
                                         "routing=zipf:nan",
                                         "\t"};
@@ -418,11 +425,16 @@ static bool fuzz_cases(struct random *random)
 
 static bool fuzz_key(struct random *random)
 {
-    static const char weights[] =
+    static const char *const weights[] = {
         "q4_K_gemm_moe_id top_k=2 tokens=3 routing=router:blk.0.ffn_gate_"
-        "inp.weight fill=edge weights=" GOLDEN ":blk.0.ffn_up_exps.weight threads=2 seed=3";
+        "inp.weight fill=edge weights=" GOLDEN ":blk.0.ffn_up_exps.weight threads=2 seed=3",
+        "moe_ffn top_k=2 tokens=3 routing=router:blk.0.ffn_gate_inp.weight fill=model "
+        "weights=" GOLDEN
+        ":gate=blk.0.ffn_gate_exps.weight:up=blk.0.ffn%5Fup_exps.weight:down=blk.0.ffn_down_exps."
+        "weight seed=3"};
     char text[2048];
-    const char *key = below(random, 3) ? known.items[below(random, known.count)].key : weights;
+    const char *key =
+        below(random, 3) ? known.items[below(random, known.count)].key : weights[below(random, 2)];
     struct input input = {(uint8_t *)text, strlen(key), sizeof(text) - 1};
     struct cases cases = {0};
     struct error error = {""};

@@ -281,6 +281,19 @@ static void test_bad_keys(void)
          "key: routing.zipf: must be a number, not a string"},
         {"q4_K_gemv n=1 k=256 fill=model seed=-1",
          "key: seed: must be 0 to 9007199254740992, not -1"},
+        {"moe_ffn top_k=1 tokens=1 routing=uniform fill=model weights=x:gate=a:up=b:gate=c",
+         "key: weights: \"gate\" is there twice"},
+        {"moe_ffn top_k=1 tokens=1 routing=uniform fill=model weights=x:gate=a:b",
+         "key: weights: \"b\" is not NAME=TENSOR"},
+        {"moe_ffn top_k=1 tokens=1 routing=uniform fill=model weights=x::gate=a",
+         "key: weights: \"\" is not NAME=TENSOR"},
+        {"moe_ffn top_k=1 tokens=1 routing=uniform fill=model weights=x:a",
+         "key: weights.tensor: must be an object, not a string"},
+        {"moe_ffn top_k=1 tokens=1 routing=uniform fill=model weights=none%20.gguf:gate=a:up=b:"
+         "down=c",
+         "key: weights.gguf: none .gguf: cannot be read: No such file or directory"},
+        {"q4_K_gemv fill=model weights=x:w=a",
+         "key: weights.tensor: must be a string, not an object"},
         {"q4_K_gemv n=1 k=256 fill=\xff", "key: has a character that is not printable ASCII"},
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {

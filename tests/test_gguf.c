@@ -491,7 +491,7 @@ static void test_mapping(void)
     struct guarded buffer;
     struct error error;
     int64_t offset = tensor->offset, bytes = tensor->bytes;
-    CU_ASSERT_TRUE_FATAL(guarded_map_file(&buffer, GOLDEN "moe.gguf", offset, bytes, &error));
+    CU_ASSERT_TRUE_FATAL(guarded_map_file(&buffer, GOLDEN "moe.gguf", 0, offset, bytes, &error));
     CU_ASSERT_EQUAL(buffer.hole, 0);
     CU_ASSERT_EQUAL(memcmp(buffer.data + offset, golden.data + offset, (size_t)bytes), 0);
     for (int64_t i = 0; i < offset; i++)
@@ -501,7 +501,7 @@ static void test_mapping(void)
     buffer.data[offset] ^= 1;
     CU_ASSERT_NOT_EQUAL(buffer.data[offset], golden.data[offset]);
     guarded_free(&buffer);
-    CU_ASSERT_FALSE(guarded_map_file(&buffer, GOLDEN "moe.gguf", offset, 1 << 30, &error));
+    CU_ASSERT_FALSE(guarded_map_file(&buffer, GOLDEN "moe.gguf", 0, offset, 1 << 30, &error));
     CU_ASSERT_STRING_EQUAL(error.text, GOLDEN "moe.gguf: became shorter");
 }
 

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Cases whose weights are in a model file: what kernels get of it, and what a layer makes. */
-#include <inttypes.h>
-#include <math.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "harness/check.h"
-#include "harness/layer.h"
 #include "harness/shrink.h"
 #include "harness/stored.h"
 #include "harness/variants.h"
@@ -16,51 +11,10 @@
 #include "ref/fill.h"
 #include "ref/q4_K.h"
 #include "ref/q4_K_gemm_moe_id.h"
-#include "tests/cunit_main.h"
+#include "tests/model.h"
 #include "tests/tiny_gguf.h"
 
-#define GOLDEN ASSAY_SOURCE_DIR "/tests/golden/moe.gguf"
-
-static const struct check_options options = {
-    .threads = 2,
-    .seconds = 60,
-    .memory_bytes = (int64_t)1 << 30,
-    .max_oracle = (int64_t)1 << 28,
-    .max_ref = INT64_MAX,
-};
-
-static struct cases one_case(const char *key)
-{
-    struct cases cases = {0};
-    struct error error = {""};
-    bool made = cases_from_key(key, &cases, &error);
-    if (!made)
-        printf("\n  %s\n", error.text);
-    CU_ASSERT_TRUE_FATAL(made);
-    CU_ASSERT_EQUAL_FATAL(cases.count, 1);
-    return cases;
-}
-
 /* ---- what a kernel gets ---- */
-
-/* Whether the address belongs to a mapping of a file whose name ends so. */
-static bool is_mapped(const void *address, const char *name)
-{
-    char line[1024];
-    bool found = false;
-    FILE *maps = fopen("/proc/self/maps", "r");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(maps);
-    while (!found && fgets(line, sizeof(line), maps)) {
-        uintptr_t from, to;
-        line[strcspn(line, "\n")] = '\0';
-        size_t length = strlen(line), tail = strlen(name);
-        found = sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to) == 2 &&
-                (uintptr_t)address >= from && (uintptr_t)address < to && length > tail &&
-                strcmp(line + length - tail, name) == 0;
-    }
-    fclose(maps);
-    return found;
-}
 
 /* The file's bytes for experts that are used, NaN for the others, and no copy. */
 static void test_mapped(void)
@@ -144,17 +98,6 @@ static const char *run_before(const void *shape, const void *args, const void *p
     memcpy(before, a->w + s->w_offset - sizeof(before), sizeof(before));
     a->dst[0] += 0 * before[0] * before[1];
     return refusal;
-}
-
-static enum verdict check_one(const struct expectation *x, const struct assay_kernel *abi,
-                              char *reason, size_t size)
-{
-    struct kernel kernel = {.abi = abi, .op = x->item->op, .library = "own"};
-    struct result result;
-    struct error error;
-    CU_ASSERT_TRUE_FATAL(check_kernel(x, &kernel, &options, &result, &error));
-    snprintf(reason, size, "%s", result.judgement.reason);
-    return result.verdict;
 }
 
 static enum verdict check_wrong(const struct expectation *x,
@@ -329,16 +272,16 @@ static void test_variants(void)
     struct error error = {""};
     struct cases cases = one_case("q4_K_gemm_moe_id top_k=4 tokens=3 routing=uniform fill=model "
                                   "weights=" GOLDEN ":blk.1.ffn_gate_exps.weight");
-    const struct case_weights *weights = cases.items[0].weights;
+    const struct case_tensor *tensor = &cases.items[0].weights->tensors[0];
     CU_ASSERT_TRUE_FATAL(variants_make(&v, &cases.items[0], 1 << 20, &error));
     CU_ASSERT_EQUAL(v.n_copies, 8); /* 4 MiB of 576 KiB each */
     const uint8_t *first = v.weights[0].pointers[0];
-    CU_ASSERT_TRUE(is_mapped(first + weights->offset, "/tests/golden/moe.gguf"));
+    CU_ASSERT_TRUE(is_mapped(first + tensor->offset, "/tests/golden/moe.gguf"));
     for (int i = 1; i < v.n_copies; i++) {
         const uint8_t *copy = v.weights[i].pointers[0];
         CU_ASSERT_PTR_NOT_EQUAL(copy, first);
         CU_ASSERT_EQUAL(
-            memcmp(copy + weights->offset, first + weights->offset, (size_t)weights->bytes), 0);
+            memcmp(copy + tensor->offset, first + tensor->offset, (size_t)tensor->bytes), 0);
     }
     variants_free(&v);
     cases_free(&cases);
@@ -359,20 +302,17 @@ static void test_ties(void)
 
 /* ---- layers ---- */
 
-static char skips[1024];
-
-static void note_skip(const struct gguf_tensor *tensor, const char *why)
+/* Of one token the gemv, of more the gemm. */
+static void check_calls(const struct cases *cases)
 {
-    size_t used = strlen(skips);
-    snprintf(skips + used, sizeof(skips) - used, "%s: %s\n", tensor->name, why);
-}
-
-static bool make_layer(const struct gguf *gguf, int64_t index, struct cases *cases,
-                       struct error *error)
-{
-    const struct model_layer layer = {.index = index, .n_tokens = 2, .tokens = {1, 33}};
-    skips[0] = '\0';
-    return layer_cases(gguf, &layer, cases, note_skip, error);
+    for (size_t i = 0; i < cases->count; i++) {
+        const char *key = cases->items[i].key;
+        bool gemv = strncmp(key, "q4_K_gemv_moe_id ", 17) == 0;
+        bool gemm = strncmp(key, "q4_K_gemm_moe_id ", 17) == 0;
+        CU_ASSERT_TRUE(gemv || gemm || strncmp(key, "moe_ffn ", 8) == 0);
+        CU_ASSERT_FALSE(gemv && !strstr(key, " tokens=1 "));
+        CU_ASSERT_FALSE(gemm && !strstr(key, " tokens=33 "));
+    }
 }
 
 static void test_layers(void)
@@ -384,20 +324,27 @@ static void test_layers(void)
     CU_ASSERT_TRUE_FATAL(make_layer(&gguf, 0, &cases, &error));
     CU_ASSERT_STRING_EQUAL(skips, "blk.0.ffn_norm.weight: no op takes f32\n"
                                   "blk.0.attn_output.weight: no op takes bf16\n");
-    size_t gate = 0, up = 0, down = 0;
+    size_t gate = 0, up = 0, down = 0, whole = 0;
     for (size_t i = 0; i < cases.count; i++) {
         const struct assay_case *item = &cases.items[i];
-        const char *tensor = item->weights->tensor;
-        CU_ASSERT_STRING_EQUAL(item->weights->router, "blk.0.ffn_gate_inp.weight");
+        const char *tensor = item->weights->tensors[0].name;
+        if (item->op->n_stored == 3) {
+            whole++;
+            continue;
+        }
+        CU_ASSERT_STRING_EQUAL(item->weights->router.name, "blk.0.ffn_gate_inp.weight");
         CU_ASSERT_PTR_NOT_NULL(strstr(item->key, " top_k=4 "));
         CU_ASSERT_EQUAL(strstr(item->key, " ne11=4 ") != NULL, strstr(tensor, "down") != NULL);
         gate += strcmp(tensor, "blk.0.ffn_gate_exps.weight") == 0;
         up += strcmp(tensor, "blk.0.ffn_up_exps.weight") == 0;
         down += strcmp(tensor, "blk.0.ffn_down_exps.weight") == 0;
     }
-    CU_ASSERT_TRUE(gate >= 2 && up == gate && down == gate && cases.count == 3 * gate);
+    CU_ASSERT_TRUE(gate >= 2 && up == gate && down == gate && cases.count == 3 * gate + whole);
+    CU_ASSERT_EQUAL(whole, 2);
+    check_calls(&cases);
     size_t before = cases.count;
     CU_ASSERT_TRUE(make_layer(&gguf, 1, &cases, &error));
+    check_calls(&cases);
     CU_ASSERT_EQUAL(cases.count, 2 * before);
     CU_ASSERT_FALSE(make_layer(&gguf, 2, &cases, &error));
     CU_ASSERT_PTR_NOT_NULL(strstr(error.text, "there is no layer 2: no tensor's name begins with "
@@ -476,16 +423,18 @@ static void test_dense(void)
     CU_ASSERT_EQUAL(pwrite(fd, tiny.bytes, tiny.size, 0), (ssize_t)tiny.size);
     CU_ASSERT_TRUE_FATAL(gguf_open(&gguf, path, &error));
     CU_ASSERT_TRUE(make_layer(&gguf, 0, &cases, &error));
-    size_t gemv = 0;
+    size_t gemv = 0, gemm = 0;
     for (size_t i = 0; i < cases.count; i++) {
         CU_ASSERT_FALSE(cases.items[i].op->routed);
         gemv += strncmp(cases.items[i].key, "q4_K_gemv n=2 k=256 fill=model weights=", 39) == 0;
+        gemm += strncmp(cases.items[i].key, "q4_K_gemm m=2 k=256 tokens=33 ", 30) == 0;
     }
     CU_ASSERT_EQUAL(gemv, 1);
+    CU_ASSERT_EQUAL(gemm, 1);
+    CU_ASSERT_EQUAL(cases.count, 3); /* and the dequantizer */
     CU_ASSERT_STRING_EQUAL(skips, ROUTER);
-    int64_t shape[ASSAY_MAX_DIMS];
     const struct gguf_tensor *tensor = gguf_find(&gguf, "blk.0.attn_q.weight");
-    CU_ASSERT_FALSE(stored_shape(&q4_K_gemm_moe_id_op, tensor, shape, &error));
+    CU_ASSERT_FALSE(stored_usable_by(&q4_K_gemm_moe_id_op, tensor, &error));
     CU_ASSERT_STRING_EQUAL(error.text, "q4_K_gemm_moe_id takes the matrices of several experts");
     cases_free(&cases);
     gguf_close(&gguf);
