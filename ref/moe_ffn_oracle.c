@@ -179,8 +179,8 @@ static void second_layer(const struct group *group, int64_t b, const int64_t *co
         struct q4_K_expanded w;
         q4_K_expand(&down[columns[c] * blocks + b], ASSAY_F32, &w);
         for (int64_t i = 0; i < group->n; i++)
-            add_down(&w, &group->hidden[i * Q4_K_BLOCK], &group->rounded[i],
-                     group->gamma, &group->y[i * n_columns + c]);
+            add_down(&w, &group->hidden[i * Q4_K_BLOCK], &group->rounded[i], group->gamma,
+                     &group->y[i * n_columns + c]);
     }
 }
 
