@@ -83,7 +83,7 @@ struct measure {
     double err_sq, value_sq;
     double z_sq;                  /* of all outputs, z = err / sigma */
     double row_mean, row_mean_sq; /* of the rows' mean z */
-    size_t row_count, z_rows, nonfinite;
+    size_t z_count, row_count, z_rows, nonfinite;
     size_t telling, apart, pairs;
     int64_t found[LAYERS]; /* elements that each layer finds fault with */
     double worst_rank;     /* largest err / tolerance so far, at least 1 where the twin differs */
@@ -120,6 +120,8 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
     if (sigma > 0) {
         *z += err / sigma;
         m->z_sq += err / sigma * (err / sigma);
+        m->z_count++;
+        m->row_count++;
     }
     m->err_sq += err * err;
     m->value_sq += fmax(expected->value * expected->value, expected->parts_sq);
@@ -155,7 +157,6 @@ static uint32_t measure_any(const struct judge_input *in, int64_t row, int64_t i
         judgement->excused++;
     } else {
         *utilisation = measure_element(in, row, i, got, m, judgement, z);
-        m->row_count++;
         if (*utilisation > 1)
             layers |= 1u << LAYER_BOUND;
     }
@@ -215,10 +216,11 @@ static void test_f32(const struct judge_input *in, const struct measure *m,
 static void test_i8(const struct judge_input *in, const struct measure *m,
                     struct judgement *judgement)
 {
-    if (m->count < MIN_OUTPUTS)
+    if (m->z_count < MIN_OUTPUTS)
         return;
-    double outputs = (double)m->count;
-    double freedom = 1 / (1 / outputs + 3.2 / (double)in->activations);
+    double outputs = (double)m->z_count;
+    double share = outputs / (double)(in->rows * in->n_columns); /* of rows that have errors */
+    double freedom = 1 / (1 / outputs + 3.2 / (share * (double)in->activations));
     struct interval allowed = mean_square_interval(freedom, JUDGE_ALPHA);
     judgement->z_mean_square = m->z_sq / outputs;
     /* Without the twin's promise the steps may be finer, and the errors smaller. */

@@ -182,6 +182,13 @@ static int64_t count_x(const void *shape)
     return assay_mul(s->tokens, s->hidden);
 }
 
+/* As many independent ones as the errors' mean square shows (ref/NUMERICS.md, "A layer"). */
+static int64_t activations(const void *shape)
+{
+    const shape_t *s = shape;
+    return assay_mul(s->tokens, s->hidden < s->ffn ? s->hidden : s->ffn) / 4;
+}
+
 /* Of one matrix of one expert: gate, up and down are of equal size. */
 static int64_t expert_bytes(const shape_t *s)
 {
@@ -419,7 +426,7 @@ const struct assay_op moe_ffn_op = {
     .spoil = spoil,
     .inner = inner,
     .chain = chain,
-    .activations = count_x,
+    .activations = activations,
     .oracle = moe_ffn_oracle,
     .cost = cost,
     .n_properties = sizeof(properties) / sizeof(*properties),

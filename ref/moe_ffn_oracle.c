@@ -12,21 +12,31 @@
 
 /* The largest slope of silu is 1.0998, at 2.4. */
 #define SILU_SLOPE 1.1
-/* Depths are below 2^12, so gamma is below this. */
-#define GAMMA      0x1p-12
+#define U          0x1p-24
 
 typedef struct moe_ffn_shape shape_t;
 typedef struct assay_expected expected_t;
 
-/* How far a kernel's value may lie from e's, whatever its class. */
-static double deviation(const expected_t *e)
+/* An upper bound of gamma where errors of errors are concerned: no kernel has reason to declare more
+ * than sums one by one, parts apart. */
+static double gamma_of(const shape_t *s)
 {
-    return e->step / 253 + e->flushed + e->slack + e->flush +
-           GAMMA * (e->magnitude + e->reach / 253);
+    return U * (double)(2 * (s->hidden + s->ffn + s->experts + s->top_k) + 256);
+}
+
+/* How far a kernel's value may lie from e's, whatever its class, but for what steps of x do. */
+static double fine_deviation(const expected_t *e, double gamma)
+{
+    return e->flushed + e->slack + e->flush + gamma * (e->magnitude + e->reach / 253);
+}
+
+static double deviation(const expected_t *e, double gamma)
+{
+    return e->step / 253 + fine_deviation(e, gamma);
 }
 
 /* Adds factor times a value and its errors. */
-static void carry(const expected_t *from, double factor, expected_t *to)
+static inline void carry(const expected_t *from, double factor, expected_t *to)
 {
     double size = fabs(factor);
     to->value += factor * from->value;
@@ -39,28 +49,28 @@ static void carry(const expected_t *from, double factor, expected_t *to)
     to->flushed += size * from->flushed;
 }
 
-/* An intermediate result that may overflow excuses all that it enters, even times zero. */
+/* An intermediate result that may overflow excuses all that it enters, even times 0. */
 static void excuse(expected_t *e)
 {
     const double limit = (double)FLT_MAX / 2;
-    if (!(e->magnitude <= limit && e->reach <= limit)) /* or NaN, of infinity times zero */
+    if (!(e->magnitude <= limit && e->reach <= limit))
         e->magnitude = INFINITY;
 }
 
 /* h = silu(g) * u. The error of g passes through a slope of at most SILU_SLOPE times u; the error
- * of u through silu(g); exp(-g) may be off by its argument's rounding, u*|g|, which weighs
- * 1 - sigmoid(g). */
-static expected_t silu_times(const expected_t *g, const expected_t *u)
+ * of u through silu(g); exp(-g) may be off by its argument's rounding, 2u*|g|, which
+ * weighs 1 - sigmoid(g). */
+static expected_t silu_times(const expected_t *g, const expected_t *u, double gamma)
 {
     double sigmoid = 1 / (1 + exp(-g->value));
     double silu = g->value / (1 + exp(-g->value));
     double slope = sigmoid * (1 + g->value * (1 - sigmoid));
-    double size = fabs(u->value), reached = size + deviation(u);
+    double size = fabs(u->value), reached = size + deviation(u, gamma);
     expected_t h = {.value = silu * u->value};
     double own = (1 + 2 * (1 - sigmoid) * fabs(g->value)) * fabs(h.value);
     double steep = SILU_SLOPE * reached, silu_size = fabs(silu);
-    h.magnitude =
-        SILU_SLOPE * g->magnitude * (size + GAMMA * u->magnitude) + silu_size * u->magnitude + own;
+    h.magnitude = SILU_SLOPE * g->magnitude * (size + fine_deviation(u, gamma)) +
+                  silu_size * u->magnitude + own;
     double vanished = g->value < -80 ? fabs(h.value) : 0; /* where zero will do for silu */
     h.slack = vanished + steep * g->slack + silu_size * u->slack + 0x1p-148 * (1 + reached);
     h.flush = steep * g->flush + silu_size * u->flush + 0x1p-125 * (1 + reached);
@@ -72,16 +82,18 @@ static expected_t silu_times(const expected_t *g, const expected_t *u)
     return h;
 }
 
-/* A block of activations that are uncertain themselves: nearest floats, and how far off the largest
- * of them may be. */
+/* A block of activations that are uncertain themselves: nearest floats, and how far off any of them
+ * may be. */
 struct uncertain {
-    float x[Q4_K_BLOCK], off[Q4_K_BLOCK];
+    float x[Q4_K_BLOCK];
+    double off;
 };
 
 /* An expert, the pairs that selected it, and what is known of them so far. */
 struct group {
     const shape_t *shape;
     const struct moe_ffn_args *args;
+    double gamma;
     int64_t expert, n;
     int64_t *pairs;            /* [n], ascending */
     expected_t *gate;          /* [n], of one row */
@@ -118,42 +130,40 @@ static void hidden_block(const struct group *group, int64_t b)
         first_layer(group, group->args->gate, b * Q4_K_BLOCK + j, group->gate);
         first_layer(group, group->args->up, b * Q4_K_BLOCK + j, group->up);
         for (int64_t i = 0; i < group->n; i++)
-            group->hidden[i * Q4_K_BLOCK + j] = silu_times(&group->gate[i], &group->up[i]);
+            group->hidden[i * Q4_K_BLOCK + j] =
+                silu_times(&group->gate[i], &group->up[i], group->gamma);
     }
 }
 
-static struct uncertain uncertain_of(const expected_t h[Q4_K_BLOCK])
+static struct uncertain uncertain_of(const expected_t h[Q4_K_BLOCK], double gamma)
 {
-    struct uncertain block;
-    double off = 0;
+    struct uncertain block = {.off = 0};
     for (int j = 0; j < Q4_K_BLOCK; j++) {
         double value = h[j].value;
         double rounded =
             isnan(value) ? value : fmax(-(double)FLT_MAX, fmin(value, (double)FLT_MAX));
         block.x[j] = (float)rounded;
-        off = fmax(off, deviation(&h[j]));
+        block.off = fmax(block.off, deviation(&h[j], gamma));
     }
-    for (int j = 0; j < Q4_K_BLOCK; j++)
-        block.off[j] = (float)fmin(off, (double)FLT_MAX);
     return block;
 }
 
 /* Adds a block of `down` times uncertain h: what exact h would give, what the errors of h carry,
- * and that the block's largest value, hence its step, is uncertain too. */
+ * that roundings are of what h came out as, and that in class i8 the block's largest value, hence its
+ * step, is uncertain too. */
 static void add_down(const struct q4_K_expanded *w, const expected_t h[Q4_K_BLOCK],
-                     const struct uncertain *block, expected_t *y)
+                     const struct uncertain *block, double gamma, expected_t *y)
 {
-    expected_t spread = {0};
     q4_K_expect(w, block->x, ASSAY_F32, y);
     for (int j = 0; j < Q4_K_BLOCK; j++) {
         expected_t error = h[j];
         error.value -= (double)block->x[j];
         carry(&error, w->w[j], y);
+        y->magnitude += gamma * w->parts[j] * h[j].magnitude;
     }
-    q4_K_expect(w, block->off, ASSAY_F32, &spread);
-    y->step += spread.step;
-    y->reach += spread.reach;
-    y->flushed += spread.flushed + (double)ACTIVATION_TINY * w->sum_w;
+    y->step += block->off * w->sum_w;
+    y->reach += (1 + 254) * block->off * w->sum_parts;
+    y->flushed += (double)ACTIVATION_TINY * w->sum_w;
 }
 
 static void second_layer(const struct group *group, int64_t b, const int64_t *columns,
@@ -164,12 +174,12 @@ static void second_layer(const struct group *group, int64_t b, const int64_t *co
     const struct block_q4_K *down =
         (const struct block_q4_K *)group->args->down + group->expert * s->hidden * blocks;
     for (int64_t i = 0; i < group->n; i++)
-        group->rounded[i] = uncertain_of(&group->hidden[i * Q4_K_BLOCK]);
+        group->rounded[i] = uncertain_of(&group->hidden[i * Q4_K_BLOCK], group->gamma);
     for (int64_t c = 0; c < n_columns; c++) {
         struct q4_K_expanded w;
         q4_K_expand(&down[columns[c] * blocks + b], ASSAY_F32, &w);
         for (int64_t i = 0; i < group->n; i++)
-            add_down(&w, &group->hidden[i * Q4_K_BLOCK], &group->rounded[i],
+            add_down(&w, &group->hidden[i * Q4_K_BLOCK], &group->rounded[i], group->gamma,
                      &group->y[i * n_columns + c]);
     }
 }
@@ -243,7 +253,7 @@ bool moe_ffn_oracle(const void *shape, void *const *t, size_t tensor, enum assay
     const shape_t *s = shape;
     struct moe_ffn_args a = {t[0], t[1], t[2], t[3], t[4], t[5]};
     int64_t pairs = s->tokens * s->top_k;
-    struct group group = {.shape = s, .args = &a};
+    struct group group = {.shape = s, .args = &a, .gamma = gamma_of(s)};
     group.pairs = malloc((size_t)pairs * sizeof(*group.pairs));
     int32_t *ids = malloc((size_t)pairs * sizeof(*ids));
     expected_t *weights = malloc((size_t)pairs * sizeof(*weights));

@@ -109,21 +109,17 @@ static int64_t differences(const float *a, const float *b, int64_t n)
     return count;
 }
 
-static void compare(const struct assay_case *item, const struct assay_kernel *layer)
+static void compare(const struct assay_case *item, void *const *inputs,
+                    const struct assay_kernel *layer)
 {
     const struct moe_ffn_shape *s = (const void *)item->shape;
-    struct error error = {""};
-    struct tensors inputs;
-    bool made = tensors_make(&inputs, item->op, s, INPUTS, AT_END, PRIVATE, &error) &&
-                case_fill(item, inputs.pointers, 0, &error);
-    CU_ASSERT_TRUE_FATAL(made);
     int64_t n = s->tokens * s->hidden;
     float *planned = make(4 * n), *parts = make(4 * n);
     void *args[ASSAY_MAX_TENSORS];
-    memcpy(args, inputs.pointers, sizeof(args));
+    memcpy(args, inputs, sizeof(args));
     args[MOE_FFN_OUT] = planned;
     call(layer, s, args, 3);
-    call_parts(layer, s, inputs.pointers, parts);
+    call_parts(layer, s, inputs, parts);
     int64_t different = differences(planned, parts, n);
     if (different > 0)
         printf("\n  %s: %lld of %lld differ: %s\n", layer->name, (long long)different, (long long)n,
@@ -131,7 +127,32 @@ static void compare(const struct assay_case *item, const struct assay_kernel *la
     CU_ASSERT_EQUAL(different, 0);
     free(planned);
     free(parts);
+}
+
+static bool is_planned(const struct assay_kernel *kernel)
+{
+    return strcmp(kernel->op, "moe_ffn") == 0 && kernel != &moe_ffn_ref &&
+           !cpu_tier_lacks(kernel->tier, cpu_detect());
+}
+
+/* Returns how many kernels were compared. */
+static size_t compare_all(const struct assay_case *item)
+{
+    const struct assay_kernels *own = assay_own_kernels();
+    struct error error = {""};
+    struct tensors inputs;
+    size_t layers = 0;
+    bool made = tensors_make(&inputs, item->op, item->shape, INPUTS, AT_END, PRIVATE, &error) &&
+                case_fill(item, inputs.pointers, 0, &error);
+    CU_ASSERT_TRUE_FATAL(made);
+    for (uint32_t i = 0; i < own->count; i++) {
+        if (!is_planned(own->kernels[i]))
+            continue;
+        compare(item, inputs.pointers, own->kernels[i]);
+        layers++;
+    }
     tensors_free(&inputs);
+    return layers;
 }
 
 static void test_planned_layers(void)
@@ -140,16 +161,9 @@ static void test_planned_layers(void)
     struct cases cases = {0};
     bool loaded = cases_load("cases/smoke/moe_ffn.json", &cases, &error);
     CU_ASSERT_TRUE_FATAL(loaded);
-    const struct assay_kernels *own = assay_own_kernels();
     size_t layers = 0;
-    for (uint32_t i = 0; i < own->count; i++) {
-        const struct assay_kernel *kernel = own->kernels[i];
-        bool runs = strcmp(kernel->op, "moe_ffn") == 0 && kernel != &moe_ffn_ref &&
-                    !cpu_tier_lacks(kernel->tier, cpu_detect());
-        for (size_t c = 0; runs && c < cases.count; c++)
-            compare(&cases.items[c], kernel);
-        layers += runs;
-    }
+    for (size_t c = 0; c < cases.count; c++)
+        layers = compare_all(&cases.items[c]);
     printf("(%zu kernels, %zu cases) ", layers, cases.count);
     CU_ASSERT_TRUE(layers >= 1 && cases.count > 0);
     cases_free(&cases);
