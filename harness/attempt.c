@@ -131,23 +131,48 @@ bool attempts_differ(const struct attempt *attempt, const struct attempt *other)
     return false;
 }
 
-/* In the child: a call while the first input is all zeros, at the addresses that then hold the
- * case's own data. Whoever remembers results by address shows. */
+/* Packs the weights, which are then read only, as the kernel's pointer to them says. */
+static void prepare(const struct job *job, const struct attempt *attempt)
+{
+    void *pointers[ASSAY_MAX_TENSORS];
+    attempt_pointers(attempt, pointers);
+    pointers_for_prepare(attempt->outputs.op, pointers);
+    job->report->stage = STAGE_PREPARE;
+    if (!job->kernel->prepare)
+        return;
+    guarded_writable(&job->report->prepared);
+    job->kernel->prepare(attempt->shape, pointers, job->report->prepared.data, attempt->threads);
+    guarded_read_only(&job->report->prepared);
+}
+
+/* In the child: zeros in all inputs, weights too if there are copies of them, or what they were. */
+static void zero_inputs(const struct job *job, const struct attempt *attempt, bool zero)
+{
+    const struct expectation *x = job->expectation;
+    for (size_t i = 0; i < attempt->outputs.op->n_tensors; i++) {
+        const struct guarded *input = &attempt->inputs->buffers[i];
+        bool weights = attempt->outputs.op->tensors[i].role == ASSAY_WEIGHTS;
+        if (!input->data || (weights && !x->copies_weights))
+            continue;
+        guarded_writable(input);
+        if (zero)
+            memset(input->data, 0, input->bytes);
+        else
+            memcpy(input->data, x->inputs[PLAIN].buffers[i].data, input->bytes);
+        guarded_read_only(input);
+    }
+}
+
+/* In the child: a call while the inputs are all zeros, at the addresses that then hold the case's
+ * own data; zeros are legal for every op. Whoever remembers anything by address or shape shows. */
 static const char *call_zeroed(const struct job *job, const struct attempt *attempt)
 {
-    const struct assay_op *op = attempt->outputs.op;
-    size_t i = 0;
-    while (op->tensors[i].role != ASSAY_INPUT && i < op->n_tensors - 1)
-        i++;
-    const struct guarded *input = &attempt->inputs->buffers[i];
-    const struct guarded *original = &job->expectation->inputs[PLAIN].buffers[i];
-    if (op->tensors[i].role != ASSAY_INPUT || !input->data || job->without == ZEROED_INPUT)
+    if (job->without == ZEROED_INPUT)
         return NULL;
-    guarded_writable(input);
-    memset(input->data, 0, input->bytes);
+    zero_inputs(job, attempt, true);
+    prepare(job, attempt);
     const char *refusal = call(job, attempt, STAGE_RUN);
-    memcpy(input->data, original->data, input->bytes);
-    guarded_read_only(input);
+    zero_inputs(job, attempt, false);
     tensors_poison(&attempt->outputs, attempt->poison);
     return refusal;
 }
@@ -155,16 +180,10 @@ static const char *call_zeroed(const struct job *job, const struct attempt *atte
 /* In the child. */
 static const char *make_attempt(const struct job *job, const struct attempt *attempt)
 {
-    void *pointers[ASSAY_MAX_TENSORS];
-    attempt_pointers(attempt, pointers);
-    pointers_for_prepare(attempt->outputs.op, pointers);
-    job->report->stage = STAGE_PREPARE;
-    if (job->kernel->prepare)
-        job->kernel->prepare(attempt->shape, pointers, job->report->prepared.data,
-                             attempt->threads);
     const char *refusal = NULL;
     if (attempt == &job->attempts[AGAIN] && job->expectation->has_copies)
         refusal = call_zeroed(job, attempt);
+    prepare(job, attempt);
     refusal = refusal ? refusal : call(job, attempt, STAGE_RUN);
     if (refusal || attempt != &job->attempts[AGAIN] || !job->expectation->has_copies)
         return refusal;
@@ -287,8 +306,8 @@ bool job_make(struct job *job, const struct expectation *x, const struct assay_k
     int threads = threads_of(x->item, options);
     if (!guarded_make_aligned(&job->report_memory, sizeof(struct child_report), error) ||
         !make_case_attempt(job, PLAIN, 1, error) ||
-        !make_case_attempt(job, AGAIN, threads < 2 ? 2 : threads, error) ||
-        (x->has_copies && !make_case_attempt(job, FLUSHING, 1, error)))
+        !make_case_attempt(job, AGAIN, threads < 3 ? 3 : threads, error) ||
+        (x->has_copies && !make_case_attempt(job, FLUSHING, 2, error)))
         return false;
     job->report = (struct child_report *)job->report_memory.data;
     memset(job->report, 0, sizeof(*job->report));

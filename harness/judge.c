@@ -102,13 +102,6 @@ static double noise_of(const struct assay_expected *expected)
     return 2 * U * expected->magnitude + expected->slack;
 }
 
-/* Whether a wrong result of the same terms could be out of tolerance here. */
-static bool is_telling(const struct judge_input *in, const struct assay_expected *expected)
-{
-    return fabs(expected->value) > noise_of(expected) &&
-           (in->twin || expected->magnitude > judge_allowed(in, expected));
-}
-
 /* Measures one element with a finite expected value that cannot overflow; returns err / tolerance
  * and adds err / sigma to *z. */
 static double measure_element(const struct judge_input *in, int64_t row, int64_t i, float got,
@@ -126,7 +119,7 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
     m->err_sq += err * err;
     m->value_sq += fmax(expected->value * expected->value, expected->parts_sq);
     judgement->max_ulp = fmax(judgement->max_ulp, ulp_distance(got, (float)expected->value));
-    m->telling += is_telling(in, expected);
+    m->telling += fabs(expected->value) > noise_of(expected);
     if (i > 0) {
         m->pairs++;
         m->apart += fabs(expected->value - expected[-1].value) > noise_of(expected);

@@ -41,6 +41,8 @@ enum edge_kind {
     NAN_LAST,
     INF_FIRST,
     INF_LAST,
+    NAN_ANY,
+    INF_ANY,
     ALL_MINUS_INF,
     EDGE_KINDS
 };
@@ -83,6 +85,8 @@ static void edge_row(enum edge_kind kind, int64_t experts, float *logits,
     case NAN_LAST: logits[experts - 1] = assay_f32_from_bits(0xffffffff); break; /* negative */
     case INF_FIRST: logits[0] = INFINITY; break;
     case INF_LAST: logits[experts - 1] = INFINITY; break;
+    case NAN_ANY: logits[spot] = NAN; break;
+    case INF_ANY: logits[spot] = INFINITY; break;
     default: break;
     }
 }

@@ -411,7 +411,7 @@ const struct wrong wrong_calls[] = {
     CALL(output_bit, ONLY(AGAIN), "last bit depends on what y held"),
     CALL(scratch_remembered, ONLY(AGAIN), "not computed where scratch is from an earlier call"),
     CALL(address_remembered, ONLY(AGAIN), "last result given again for the same address of x"),
-    CALL(race, ONLY(AGAIN), "two threads add to y without a lock"),
+    CALL(race, ONLY(AGAIN) | ONLY(FLUSHING), "two threads add to y without a lock"),
     CALL(hangs, ONLY(TIME), "never returns"),
 #if defined(__x86_64__)
     CALL(x87_left, ONLY(FLOAT_STATE), "the x87 unit left at double precision"),
@@ -426,7 +426,7 @@ const struct wrong wrong_calls[] = {
              "one byte written before the prepared weights"),
     PREPARED("prepare_with_x", prepare_with_x, right_prepared, ONLY(CRASH), "prepare reads x"),
     PREPARED("not_prepared", prepare, right, ONLY(CRASH), "w read although it was prepared"),
-    PREPARED("prepare_by_threads", prepare_by_threads, right_prepared, ONLY(AGAIN),
+    PREPARED("prepare_by_threads", prepare_by_threads, right_prepared, ONLY(AGAIN) | ONLY(FLUSHING),
              "several threads prepare all but the last rows"),
     {.bug = "the same, of weights too large to be packed twice",
      .only = ONLY(AGAIN),

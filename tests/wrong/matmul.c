@@ -423,7 +423,7 @@ DEPTH(gemv, K_GEMV)
     X(gemv, COLUMN_TAIL, 0, "rows of the tail wrong for n > 16, n % 16 != 0")        \
     X(gemv, LAST_ROW_MISSING, 0, "last row not written")                             \
     X(gemv, NAN_TO_ZERO, ONLY(NONFINITE), "NaN and infinity taken for 0")            \
-    X(gemv, FLUSH_SUBNORMALS, ONLY(BOUND), "subnormal activations flushed")          \
+    X(gemm, FLUSH_SUBNORMALS, ONLY(BOUND), "subnormal activations flushed")          \
     X(gemv, F32_SLOPPY, 0, "partial sums lose 8 bits")                               \
     X(gemv, D_BY_SUBNORMAL, ONLY(FLUSHING), "f16 to f32 by way of subnormals")       \
     X(gemm, NONE, 0, NULL)                                                           \
