@@ -28,6 +28,19 @@ static void abort_there(void *context)
     abort();
 }
 
+/* Gives the parent time to wait, also on a busy machine. */
+static void let_parent_wait(void)
+{
+    const struct timespec time = {.tv_nsec = 500000000};
+    nanosleep(&time, NULL);
+}
+
+static void abort_later(void *context)
+{
+    let_parent_wait();
+    abort_there(context);
+}
+
 static void return_at_once(void *context)
 {
     (void)context;
@@ -80,6 +93,7 @@ static void break_the_wait(void *context)
 {
     const struct rlimit *limit = context;
     pid_t parent = getppid();
+    let_parent_wait();
     if (prlimit(parent, RLIMIT_NOFILE, limit, NULL) == 0)
         kill(parent, SIGUSR1);
     wait_forever(NULL);
@@ -112,7 +126,7 @@ static void test_unwaitable(void)
     struct error error = {{0}};
     struct sandbox_result result;
     void (*before)(int) = signal(SIGCHLD, SIG_IGN);
-    CU_ASSERT_FALSE(sandbox_run(abort_there, NULL, 5, &result, &error));
+    CU_ASSERT_FALSE(sandbox_run(abort_later, NULL, 5, &result, &error));
     signal(SIGCHLD, before);
     CU_ASSERT_STRING_EQUAL(error.text, "cannot wait for a child process: No child processes");
 }

@@ -127,8 +127,10 @@ static bool run_seed(const char *directory, uint64_t seed, struct trial *trials,
 {
     struct cases cases = {0};
     bool ok = cases_load(directory, &cases, error) && cases_set_seed(&cases, seed, error);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         trials[i].caught = trials[i].layers = 0;
+        trials[i].how[0] = '\0';
+    }
     for (size_t c = 0; ok && c < cases.count; c++)
         ok = run_case(&cases.items[c], trials, count, all, error);
     cases_free(&cases);
