@@ -19,7 +19,7 @@ import tempfile
 ASSAY, SOURCE = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 FORMATS = {"U8": "B", "I8": "b", "I16": "h", "BF16": "H", "I32": "i", "U32": "I", "I64": "q",
            "F32": "f", "F64": "d"}
-SAMPLE = 4  # cases of an op and fill
+SAMPLE = 6  # cases of an op and fill
 GEMV = "q4_K_gemv n=17 k=256 fill=edge seed=1"
 failures = []
 checks = 0

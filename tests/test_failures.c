@@ -330,7 +330,7 @@ static void change_by_scratch(const struct call *call)
 static void test_condition(void)
 {
     struct worst worst = TOLD(
-        GEMV, NULL, late_rows_if_threaded, "only with 2 threads, 17 of 33 elements of y change",
+        GEMV, NULL, late_rows_if_threaded, "only with 3 threads, 17 of 33 elements of y change",
         "All 17 changed elements are in rows from 16 on, and every element there is changed.");
     CU_ASSERT_EQUAL(worst.kind, WORST_UNSTEADY);
     CU_ASSERT_EQUAL(worst.column, 16);
@@ -367,7 +367,7 @@ static void test_flaky(void)
 {
     *runs = 0;
     TOLD(GEMV, NULL, change_now_and_then,
-         "only with 2 threads, and not in every run, 17 of 33 elements of y change",
+         "only with 3 threads, and not in every run, 17 of 33 elements of y change",
          "All 17 changed elements are in rows from 16 on, and every element there is changed.");
 }
 
@@ -517,7 +517,7 @@ static void load_misaligned(const struct call *call)
 static void test_crashes(void)
 {
     CRASHES(GEMV, call_abort, "abort() was called in run");
-    CRASHES(GEMV, abort_if_threaded, "abort() was called in run, with 2 threads");
+    CRASHES(GEMV, abort_if_threaded, "abort() was called in run, with 3 threads");
     CRASHES(GEMV, trap, "Illegal instruction in run: one that this CPU lacks, or a trap");
     CRASHES(GEMV, read_null, "Segmentation fault in run: a null pointer is read or written");
     CRASHES(GEMV, read_near_null, "Segmentation fault in run: address 288, from a null pointer");
