@@ -78,6 +78,7 @@ double judge_sigma(const struct assay_expected *expected)
 
 /* Running sums of one tensor. */
 struct measure {
+    bool repeated;       /* the row at hand has the terms of an earlier one */
     double *utilisation; /* of every judged element */
     size_t count;
     double err_sq, value_sq;
@@ -110,7 +111,7 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
     const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
     double err = (double)got - expected->value;
     double sigma = judge_sigma(expected);
-    if (sigma > 0) {
+    if (sigma > 0 && !m->repeated) {
         *z += err / sigma;
         m->z_sq += err / sigma * (err / sigma);
         m->z_count++;
@@ -158,11 +159,25 @@ static uint32_t measure_any(const struct judge_input *in, int64_t row, int64_t i
     return layers;
 }
 
+/* Whether an earlier row has the same terms, as those of an expert that a token selects twice: its
+ * errors are no new evidence. */
+static bool repeats(const struct judge_input *in, int64_t row)
+{
+    const struct assay_expected *own = &in->expected[row * in->n_columns];
+    for (int64_t earlier = 0; earlier < row; earlier++) {
+        const struct assay_expected *other = &in->expected[earlier * in->n_columns];
+        if (!other->untouched && other->value == own->value && other->step_sq == own->step_sq)
+            return true;
+    }
+    return false;
+}
+
 static void measure_row(const struct judge_input *in, const char *tensor, int64_t row,
                         struct measure *m, struct judgement *judgement)
 {
     double z = 0;
     m->row_count = 0;
+    m->repeated = in->statistical && in->numerics == ASSAY_I8 && repeats(in, row);
     for (int64_t i = 0; i < in->n_columns; i++) {
         const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
         float got = in->got[row * in->columns + in->judged_columns[i]];

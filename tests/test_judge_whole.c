@@ -81,8 +81,11 @@ static struct table *table_make(int rows, int columns, const float *errors, int 
     struct table *table = calloc(1, sizeof(*table));
     CU_ASSERT_PTR_NOT_NULL_FATAL(table);
     for (int i = 0; i < rows * columns; i++) {
-        table->expected[i] = (struct assay_expected){
-            .value = i % 2 ? -100 : 100, .magnitude = 100, .step = 2540, .step_sq = 12 * 127 * 127};
+        table->expected[i] =
+            (struct assay_expected){.value = (i % 2 ? -1 : 1) * (100 + i / columns),
+                                    .magnitude = 100,
+                                    .step = 2540,
+                                    .step_sq = 12 * 127 * 127};
         table->got[i] = (float)table->expected[i].value + errors[i % n_errors];
     }
     table->in = (struct judge_input){.numerics = ASSAY_I8,
@@ -138,6 +141,21 @@ static void test_mean_square_below(void)
 }
 
 /* sigma follows step_sq: with a fourth of it, errors of 1 are 2 sigma. */
+/* 15 rows that repeat the first add nothing, whatever their errors. */
+static void test_repeated_rows(void)
+{
+    static const float errors[] = {1, -1};
+    struct table *table = table_make(16, 32, errors, 2);
+    for (int i = 32; i < 16 * 32; i++) {
+        table->expected[i].value = table->expected[i % 32].value;
+        table->got[i] = (float)table->expected[i].value + 8;
+    }
+    struct judgement judgement = judge(&table->in);
+    CU_ASSERT_EQUAL(judgement.z_mean_square, 1);
+    SAID(judgement, "");
+    free(table);
+}
+
 static void test_sigma(void)
 {
     static const float one[] = {1, -1};
@@ -437,6 +455,7 @@ static CU_TestInfo statistics[] = {
     {"NMSE of parts", test_nmse_of_parts},
     {"mean square", test_mean_square},
     {"mean square below", test_mean_square_below},
+    {"repeated rows", test_repeated_rows},
     {"sigma", test_sigma},
     {"few activations", test_few_activations},
     {"few outputs", test_few_outputs},
