@@ -62,6 +62,8 @@ static struct judge_input input_of(const struct job *job, const struct kernel *k
         /* Rows of a file's weights may have much in common, and then their errors have too. */
         .statistical =
             x->item->fill.kind == ASSAY_FILL_MODEL && !x->item->weights && index != FLUSHING,
+        /* Given the weights, from wherever they are; but not where sums feed each other. */
+        .independent = x->item->fill.kind == ASSAY_FILL_MODEL && op->activations && !op->chain,
         .flushing = index == FLUSHING,
         .activations = op->activations ? op->activations(shape) : 1,
         .rows = x->rows,
@@ -323,7 +325,7 @@ static void start_result(const struct expectation *x, const struct kernel *kerne
                          struct result *result)
 {
     *result = (struct result){.item = x->item, .kernel = kernel};
-    result->judgement.z_mean = result->judgement.z_mean_square = NAN;
+    result->judgement.z_mean = result->judgement.z_mean_square = result->judgement.z_max = NAN;
 }
 
 bool check_outputs(const struct expectation *x, const struct kernel *kernel, int64_t depth,

@@ -20,8 +20,8 @@
 #define MIN_TELLING 0.1
 
 const char *const layer_names[LAYERS] = {
-    "bits",        "bound",    "twin",   "statistics",  "non-finite", "writes", "again",
-    "FTZ and DAZ", "property", "canary", "float state", "crash",      "time",   "refusal",
+    "bits",        "bound",    "twin",   "statistics",  "outlier", "non-finite", "writes",  "again",
+    "FTZ and DAZ", "property", "canary", "float state", "crash",   "time",       "refusal",
 };
 
 double judge_tolerance(const struct assay_expected *expected, enum assay_numerics numerics,
@@ -61,7 +61,7 @@ struct measure {
     double *utilisation; /* of every judged element */
     size_t count;
     double err_sq, value_sq;
-    double z_sq;                  /* of all outputs, z = err / sigma */
+    double z_sq, z_max;           /* of all outputs, z = err / sigma */
     double row_mean, row_mean_sq; /* of the rows' mean z */
     size_t z_count, row_count, z_rows, nonfinite;
     size_t telling, apart, pairs;
@@ -74,6 +74,20 @@ double judge_allowed(const struct judge_input *in, const struct assay_expected *
     bool exact = in->exact && (in->numerics != ASSAY_I8 || in->twin);
     double flush = in->flushing ? expected->flush : 0;
     return flush + (exact ? 0 : judge_tolerance(expected, in->numerics, in->depth));
+}
+
+/* Whether it is known how far off roundings alone bring an output. */
+static bool seeks_outliers(const struct judge_input *in)
+{
+    return in->independent && in->numerics == ASSAY_I8;
+}
+
+double judge_likely(const struct judge_input *in, const struct assay_expected *expected)
+{
+    double count = (double)(in->rows * in->n_columns);
+    double rounding = rare_deviation(count, JUDGE_ALPHA) * judge_sigma(expected);
+    double spared = fmax(0, expected->step / I8_STEPS - rounding);
+    return judge_allowed(in, expected) - spared;
 }
 
 /* What f32 arithmetic leaves in doubt of a value, whoever computes it: a property of the case. */
@@ -93,6 +107,7 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
     if (sigma > 0 && !m->repeated) {
         *z += err / sigma;
         m->z_sq += err / sigma * (err / sigma);
+        m->z_max = fmax(m->z_max, fabs(err / sigma));
         m->z_count++;
         m->row_count++;
     }
@@ -111,8 +126,8 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
     return utilisation;
 }
 
-/* What is wrong with one element: bits of layers. *utilisation: err / tolerance, infinite where no
- * tolerance helps. */
+/* What is wrong with one element: bits of layers. *utilisation: err / tolerance, of an outlier by
+ * its own measure, infinite where no tolerance helps. */
 static uint32_t measure_any(const struct judge_input *in, int64_t row, int64_t i, float got,
                             struct measure *m, struct judgement *judgement, double *z,
                             double *utilisation)
@@ -130,8 +145,13 @@ static uint32_t measure_any(const struct judge_input *in, int64_t row, int64_t i
         judgement->excused++;
     } else {
         *utilisation = measure_element(in, row, i, got, m, judgement, z);
-        if (*utilisation > 1)
+        double err = fabs((double)got - expected->value);
+        if (*utilisation > 1) {
             layers |= 1u << LAYER_BOUND;
+        } else if (seeks_outliers(in) && err > judge_likely(in, expected)) {
+            layers |= 1u << LAYER_OUTLIER;
+            *utilisation = err / judge_likely(in, expected);
+        }
     }
     if (in->twin && !same_bits(got, in->twin[row * in->n_columns + i]))
         layers |= 1u << LAYER_TWIN;
@@ -174,14 +194,16 @@ static void measure_row(const struct judge_input *in, const char *tensor, int64_
         if (rank > m->worst_rank) {
             m->worst_rank = rank;
             int64_t column = in->judged_columns[i];
-            bool bound = layers != 1u << LAYER_TWIN;
+            bool twin = layers == 1u << LAYER_TWIN;
+            double tolerance = layers & 1u << LAYER_OUTLIER ? judge_likely(in, expected)
+                                                            : judge_allowed(in, expected);
             judgement->worst = (struct worst){
                 .tensor = tensor,
                 .row = row,
                 .column = column,
                 .got = (double)got,
-                .expected = bound ? expected->value : (double)in->twin[row * in->n_columns + i],
-                .tolerance = bound ? judge_allowed(in, expected) : 0};
+                .expected = twin ? (double)in->twin[row * in->n_columns + i] : expected->value,
+                .tolerance = twin ? 0 : tolerance};
         }
     }
     if (m->row_count == 0)
@@ -238,6 +260,8 @@ static void say_found(const struct measure *m, const char *tensor, int64_t judge
         {LAYER_BOUND, "is out of tolerance", "are out of tolerance"},
         {LAYER_TWIN, "differs from the scalar twin of the class",
          "differ from the scalar twin of the class"},
+        {LAYER_OUTLIER, "is off by more than rounding the activations explains",
+         "are off by more than rounding the activations explains"},
     };
     for (size_t i = 0; i < sizeof(sentences) / sizeof(*sentences); i++) {
         int64_t found = m->found[sentences[i].layer];
@@ -260,6 +284,7 @@ static void finish(const struct judge_input *in, struct measure *m, struct judge
     judgement->utilisation_p99 = quantile(m->utilisation, m->count, 0.99);
     if (isnan(judgement->utilisation_p99)) /* between a finite and an infinite one */
         judgement->utilisation_p99 = INFINITY;
+    judgement->z_max = seeks_outliers(in) && m->z_count > 0 ? m->z_max : NAN;
     judgement->nmse = m->value_sq > 0 ? m->err_sq / m->value_sq : 0;
     double enough = MIN_TELLING * (double)m->count;
     if ((double)m->telling > enough &&
@@ -280,7 +305,7 @@ bool judge_real(const struct judge_input *in, const char *tensor, struct judgeme
     };
     if (!m.utilisation)
         return fail(error, "out of memory");
-    judgement->z_mean = judgement->z_mean_square = NAN;
+    judgement->z_mean = judgement->z_mean_square = judgement->z_max = NAN;
     int64_t before = judgement->judged;
     for (int64_t row = 0; row < in->rows; row++)
         measure_row(in, tensor, row, &m, judgement);

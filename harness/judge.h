@@ -16,10 +16,14 @@
  * own arithmetic (1/amax, the product, the scale) by 3*u*amax; the sums then run over the quantized
  * activations, whose magnitude is at most reach/254 larger.
  *
- * Beside the bound, on fill `model`: classes f32 and f16 must reach NMSE <= max(1e-11, D*u^2),
+ * On fill `model`, activations are independent and symmetric, and so are the errors of rounding
+ * them. Of class i8, step/254 is then no more than t * sigma, sigma^2 = step_sq / 127^2 / 12, t^2 =
+ * 2 * ln(2 * outputs / 1e-9), but for a chance of 1e-9: what roundings do that do not conspire. One
+ * output among many that is further off is seen by this, where weights come from a file, too.
+ *
+ * Beside the bounds, on fill `model`: classes f32 and f16 must reach NMSE <= max(1e-11, D*u^2),
  * relative to the values' squares or, where larger, to parts_sq; for i8 the error of an output is
- * close to normal with sigma^2 = step_sq / 127^2 / 12, so z = err / sigma has mean square 1 and mean
- * 0. The mean square must lie in its chi-square interval, without the twin's promise just not above
+ * close to normal with that sigma, so z = err / sigma has mean square 1 and mean 0. The mean square must lie in its chi-square interval, without the twin's promise just not above
  * it, the means of z over outputs, row by row, in their t interval, at 1e-9 each. Errors of a row
  * share its activations, so their effective number is 1 / (1/outputs + 3.2/activations): the
  * variance of a squared uniform error is 0.8 of its mean squared, against 2 for a normal one, and
@@ -53,6 +57,7 @@ enum layer {
     LAYER_BOUND,       /* outside the derived bound, or on exact inputs not exact */
     LAYER_TWIN,        /* differs from the scalar twin */
     LAYER_STATISTICS,  /* NMSE, mean square or mean of the errors */
+    LAYER_OUTLIER,     /* within the bound, but further off than independent roundings */
     LAYER_NONFINITE,   /* finite where an input is not */
     LAYER_WRITES,      /* poison: written what it must not, or not what it must */
     LAYER_AGAIN,       /* other threads, poison, alignment or reused memory change the bits */
@@ -74,6 +79,7 @@ struct judge_input {
     int64_t depth;
     bool exact;          /* the fill is exact: tolerance 0 */
     bool statistical;    /* the fill suits the statistical tests */
+    bool independent;    /* the roundings of activations are, and outputs are linear in them */
     bool flushing;       /* MXCSR flushed subnormals: the bound is wider by `flush` */
     int64_t activations; /* different ones that the outputs were computed from */
     int64_t rows, columns, n_columns;
@@ -105,7 +111,7 @@ struct judgement {
     double utilisation_median, utilisation_p99;
     double nmse;
     double max_ulp;
-    double z_mean_square, z_mean; /* NAN: not tested */
+    double z_mean_square, z_mean, z_max; /* NAN: not tested */
     int64_t tie_swaps;
     bool telling; /* outputs are not all zero or alike, nor as small as what is tolerated anyway */
     struct worst worst;
@@ -119,6 +125,10 @@ double judge_tolerance(const struct assay_expected *expected, enum assay_numeric
 
 /* The error that judge_real allows an element: 0 where exact, more where flushing. */
 double judge_allowed(const struct judge_input *input, const struct assay_expected *expected);
+
+/* No more than that: the error beyond which, of class i8 and where roundings are independent, an
+ * element of so many is but for a chance of JUDGE_ALPHA. */
+double judge_likely(const struct judge_input *input, const struct assay_expected *expected);
 
 /* Whether it may overflow on the way, and is excused. */
 bool judge_may_overflow(const struct assay_expected *expected);

@@ -67,13 +67,14 @@ static json_t *worst_json(const struct worst *worst)
 
 static json_t *judgement_json(const struct judgement *j)
 {
-    return json_pack(
-        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "judged",
-        (json_int_t)j->judged, "excused", (json_int_t)j->excused, "bad", (json_int_t)j->bad,
-        "utilisation_max", number(j->utilisation), "utilisation_p99", number(j->utilisation_p99),
-        "utilisation_median", number(j->utilisation_median), "nmse", number(j->nmse), "max_ulp",
-        number(j->max_ulp), "z_mean_square", number(j->z_mean_square), "z_mean", number(j->z_mean),
-        "tie_swaps", (json_int_t)j->tie_swaps, "worst", worst_json(&j->worst));
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "judged",
+                     (json_int_t)j->judged, "excused", (json_int_t)j->excused, "bad",
+                     (json_int_t)j->bad, "utilisation_max", number(j->utilisation),
+                     "utilisation_p99", number(j->utilisation_p99), "utilisation_median",
+                     number(j->utilisation_median), "nmse", number(j->nmse), "max_ulp",
+                     number(j->max_ulp), "z_mean_square", number(j->z_mean_square), "z_mean",
+                     number(j->z_mean), "z_max", number(j->z_max), "tie_swaps",
+                     (json_int_t)j->tie_swaps, "worst", worst_json(&j->worst));
 }
 
 /* The names of what found fault. */

@@ -56,3 +56,8 @@ struct interval mean_interval(size_t count, double deviation, double alpha)
         gsl_cdf_tdist_Qinv(alpha / 2, (double)count - 1) * deviation / sqrt((double)count);
     return (struct interval){-half, half, 1 - alpha};
 }
+
+double rare_deviation(double count, double alpha)
+{
+    return sqrt(2 * log(2 * count / alpha));
+}

@@ -28,4 +28,8 @@ struct interval mean_square_interval(double freedom, double alpha);
  * them, lies, but for probability alpha. count >= 2. */
 struct interval mean_interval(size_t count, double deviation, double alpha);
 
+/* What the size of none of `count` numbers exceeds, but for probability alpha, if their tails are
+ * within exp(-z^2/2) each; they may depend on each other. */
+double rare_deviation(double count, double alpha);
+
 #endif

@@ -316,7 +316,7 @@ bool given_judge(const struct given *given, const struct expectation *x,
         read_outputs(given, x, &outputs, &missing, error);
     if (judged && missing) {
         *result = (struct result){.item = x->item, .kernel = kernel, .verdict = FAIL};
-        result->judgement.z_mean = result->judgement.z_mean_square = NAN;
+        result->judgement.z_mean = result->judgement.z_mean_square = result->judgement.z_max = NAN;
         judge_say(&result->judgement, LAYER_WRITES, "%s has no tensor %s of this case",
                   given->file.path, missing);
     } else if (judged) {
