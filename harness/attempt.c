@@ -192,17 +192,22 @@ static const char *make_attempt(const struct job *job, const struct attempt *att
     return refusal ? refusal : call(job, attempt, STAGE_RUN);
 }
 
-/* In the child: maps the kernel's memory for an attempt. */
-static bool make_memory(struct child_report *report, const struct needs *needs,
-                        enum poison of_outputs)
+/* In the child: maps the kernel's memory for an attempt. AT_END it is aligned the better the rounder
+ * its size; only MISALIGNED shows who wants more than is promised. */
+static bool make_memory(const struct job *job, size_t index)
 {
     struct error error;
+    struct child_report *report = job->report;
+    const struct needs *needs = &report->needs[index];
+    enum placement placement = index == FLUSHING ? MISALIGNED : AT_END;
     report->stage = STAGE_MEMORY;
-    if (!guarded_make_aligned(&report->prepared, needs->prepared_bytes, &error) ||
-        !guarded_make_aligned(&report->scratch, needs->scratch_bytes, &error))
+    if (!guarded_make(&report->prepared, needs->prepared_bytes, ASSAY_BUFFER_ALIGN, placement,
+                      SHARED, &error) ||
+        !guarded_make(&report->scratch, needs->scratch_bytes, ASSAY_BUFFER_ALIGN, placement, SHARED,
+                      &error))
         return stop(report, "%s", error.text);
-    poison_memory(&report->prepared, of_outputs);
-    poison_memory(&report->scratch, of_outputs);
+    poison_memory(&report->prepared, job->attempts[index].poison);
+    poison_memory(&report->scratch, job->attempts[index].poison);
     return true;
 }
 
@@ -238,8 +243,7 @@ static void work(void *context)
     const struct job *job = context;
     bool going_on = ask(job);
     for (size_t i = 0; going_on && i < job->count; i++) {
-        going_on = make_memory(job->report, &job->report->needs[i], job->attempts[i].poison) &&
-                   make_judged_attempt(job, i);
+        going_on = make_memory(job, i) && make_judged_attempt(job, i);
         free_memory(job->report);
     }
 }

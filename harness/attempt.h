@@ -8,8 +8,8 @@
  *            while the first input is zeroed at the same addresses, then the case's own, then
  *            one with about half the batch on the same scratch and prepared memory, then the first
  *            again over fresh poison.
- * FLUSHING   MXCSR's FTZ and DAZ are set; inputs and outputs start at the least alignment that the
- *            contract promises.
+ * FLUSHING   MXCSR's FTZ and DAZ are set; inputs, outputs, scratch and prepared memory start at the
+ *            least alignment that the contract promises.
  * From FIRST_PROPERTY on, one attempt for each property of the op that says something of the case:
  * the other call of the pair, of which PLAIN is the first.
  * A case too large to copy its inputs has PLAIN and AGAIN only, one call each. Weights of a file are

@@ -145,6 +145,7 @@ static const struct {
     {wrong_matmul_more, &n_wrong_matmul_more},
     {wrong_outliers, &n_wrong_outliers},
     {wrong_calls, &n_wrong_calls},
+    {wrong_calls_more, &n_wrong_calls_more},
     {wrong_others, &n_wrong_others},
     {wrong_elementwise, &n_wrong_elementwise},
     {wrong_affine, &n_wrong_affine},

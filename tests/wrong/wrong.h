@@ -32,6 +32,8 @@ extern const struct wrong wrong_outliers[];
 extern const size_t n_wrong_outliers;
 extern const struct wrong wrong_calls[];
 extern const size_t n_wrong_calls;
+extern const struct wrong wrong_calls_more[];
+extern const size_t n_wrong_calls_more;
 extern const struct wrong wrong_others[];
 extern const size_t n_wrong_others;
 extern const struct wrong wrong_elementwise[];
