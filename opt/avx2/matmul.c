@@ -225,6 +225,6 @@ int64_t avx2_matmul_depth(const struct matmul_op *op, enum matmul_class class, c
 {
     int64_t k = op->sizes(shape).k;
     if (class == MATMUL_I8)
-        return q4_K_dot_i8_depth(k);
+        return q4_K_twin_depth(k, 1);
     return f32_depth(k) - (class == MATMUL_F16); /* whose weights are exact */
 }

@@ -203,7 +203,7 @@ int64_t avx512vnni_matmul_depth(const struct matmul_op *op, enum matmul_class cl
 {
     int64_t k = op->sizes(shape).k;
     if (is_i8(class))
-        return q4_K_dot_i8_depth(k);
+        return q4_K_twin_depth(k, 1);
     return panels_f32_depth(k) - (class == MATMUL_F16); /* whose weights are exact */
 }
 
