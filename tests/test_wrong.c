@@ -143,6 +143,7 @@ static const struct {
 } sets[] = {
     {wrong_matmul, &n_wrong_matmul},
     {wrong_matmul_more, &n_wrong_matmul_more},
+    {wrong_digits, &n_wrong_digits},
     {wrong_calls, &n_wrong_calls},
     {wrong_others, &n_wrong_others},
     {wrong_elementwise, &n_wrong_elementwise},

@@ -134,7 +134,7 @@ static void activate(const struct layer *layer, const struct pair_list *pairs, i
         float *gate = layer->gate + block * Q4_K_BLOCK;
         silu_mul(gate, layer->up + block * Q4_K_BLOCK, Q4_K_BLOCK, gate);
         if (layer->class == MATMUL_I8)
-            i8_quantize(gate, &quantized[block]);
+            i8_quantize(gate, 1, &quantized[block]);
     }
 }
 

@@ -149,7 +149,7 @@ static void activate(const struct layer *layer, const struct pair_list *pairs, i
         float *gate = layer->gate + block * Q4_K_BLOCK;
         silu_mul(gate, layer->up + block * Q4_K_BLOCK, Q4_K_BLOCK, gate);
         if (layer->class != MATMUL_F32)
-            quantize_block(gate, &digits[block]);
+            quantize_block(gate, 1, &digits[block]);
     }
 }
 
