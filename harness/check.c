@@ -54,7 +54,7 @@ static struct judge_input input_of(const struct job *job, const struct kernel *k
     const struct expectation *x = job->expectation;
     const struct assay_op *op = x->item->op;
     const void *shape = x->item->shape;
-    bool twin = kernel->abi->twin && x->twin && index != FLUSHING;
+    const float *twin = x->twin[kernel->abi->numerics];
     return (struct judge_input){
         .numerics = kernel->abi->numerics,
         .depth = job->report->depth,
@@ -71,7 +71,7 @@ static struct judge_input input_of(const struct job *job, const struct kernel *k
         .n_columns = x->n_columns,
         .judged_columns = x->columns,
         .expected = target->expected,
-        .twin = twin ? x->twin : NULL,
+        .twin = kernel->abi->twin && index != FLUSHING ? twin : NULL,
         .got = job->attempts[index].outputs.pointers[x->real],
     };
 }

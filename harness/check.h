@@ -60,15 +60,15 @@ struct expectation {
     struct tensors reference_b; /* and over poison B: tells what it does not write */
     int64_t n_columns;          /* of the ASSAY_OUT_REAL tensor: those judged */
     int64_t *columns;
-    int64_t rows;                    /* of the ASSAY_OUT_REAL tensor, 0 if there is none */
-    size_t real;                     /* its index */
-    struct assay_expected *expected; /* [rows][n_columns] */
-    struct assay_expected *rounded;  /* of class f16, or NULL */
-    float *twin;                     /* of class i8, or NULL */
+    int64_t rows;                      /* of the ASSAY_OUT_REAL tensor, 0 if there is none */
+    size_t real;                       /* its index */
+    struct assay_expected *expected;   /* [rows][n_columns] */
+    struct assay_expected *rounded;    /* of class f16, or NULL */
+    float *twin[ASSAY_NUMERICS_COUNT]; /* of each integer class, or NULL */
 };
 
-/* What is made only if a kernel will be judged by it: bits. */
-enum { NEEDS_TWIN = 1, NEEDS_ROUNDED = 2 };
+/* What is made only if a kernel will be judged by it: bits 1 << class, of class f16, which has an
+ * oracle of its own, and of the classes whose twin is promised. */
 unsigned expectation_needs(const struct assay_kernel *kernel);
 
 /* Of a kernel's class: expected or rounded. */

@@ -96,6 +96,22 @@ static bool run_reference(const struct expectation *x, struct tensors *outputs, 
     return !refused || fail(error, "%s: the reference refuses it: %s", x->item->key, refused);
 }
 
+static bool ask_twins(struct expectation *x, unsigned needs, struct error *error)
+{
+    const struct assay_op *op = x->item->op;
+    for (int n = 0; op->twin && n < ASSAY_NUMERICS_COUNT; n++) {
+        enum assay_numerics numerics = (enum assay_numerics)n;
+        if (!(needs >> n & 1) || assay_digits(numerics) == 0)
+            continue;
+        x->twin[n] = malloc((size_t)(x->rows * x->n_columns) * sizeof(*x->twin[n]));
+        if (!x->twin[n])
+            return fail(error, "%s: out of memory", x->item->key);
+        op->twin(x->item->shape, x->reference.pointers, x->real, numerics, x->columns, x->n_columns,
+                 x->twin[n]);
+    }
+    return true;
+}
+
 static bool ask_oracle(struct expectation *x, unsigned needs, int64_t budget, struct error *error)
 {
     const struct assay_op *op = x->item->op;
@@ -112,20 +128,16 @@ static bool ask_oracle(struct expectation *x, unsigned needs, int64_t budget, st
         return false;
     size_t count = (size_t)(x->rows * x->n_columns);
     x->expected = malloc(count * sizeof(*x->expected));
-    bool twins = (needs & NEEDS_TWIN) && op->twin, rounded = needs & NEEDS_ROUNDED;
-    x->twin = twins ? malloc(count * sizeof(*x->twin)) : NULL;
+    bool rounded = needs >> ASSAY_F16 & 1;
     x->rounded = rounded ? malloc(count * sizeof(*x->rounded)) : NULL;
-    if (!x->expected || (twins && !x->twin) || (rounded && !x->rounded))
+    if (!x->expected || (rounded && !x->rounded))
         return fail(error, "%s: out of memory", x->item->key);
     if (!op->oracle(shape, x->reference.pointers, x->real, ASSAY_F32, x->columns, x->n_columns,
                     x->expected) ||
         (rounded && !op->oracle(shape, x->reference.pointers, x->real, ASSAY_F16, x->columns,
                                 x->n_columns, x->rounded)))
         return fail(error, "%s: out of memory", x->item->key);
-    if (twins)
-        op->twin(shape, x->reference.pointers, x->real, ASSAY_I8, x->columns, x->n_columns,
-                 x->twin);
-    return true;
+    return ask_twins(x, needs, error);
 }
 
 /* The inputs for attempts after the first; weights of a file serve all of them. */
@@ -196,7 +208,7 @@ static void protect_inputs(const struct expectation *x)
 
 unsigned expectation_needs(const struct assay_kernel *kernel)
 {
-    return (kernel->twin ? NEEDS_TWIN : 0) | (kernel->numerics == ASSAY_F16 ? NEEDS_ROUNDED : 0);
+    return kernel->twin || kernel->numerics == ASSAY_F16 ? 1u << kernel->numerics : 0;
 }
 
 const struct assay_expected *expected_of(const struct expectation *x,
@@ -246,6 +258,7 @@ void expectation_free(struct expectation *x)
     free(x->columns);
     free(x->expected);
     free(x->rounded);
-    free(x->twin);
+    for (int n = 0; n < ASSAY_NUMERICS_COUNT; n++)
+        free(x->twin[n]);
     *x = (struct expectation){0};
 }

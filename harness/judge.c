@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "harness/statistics.h"
+#include "ref/activation_i8.h"
 
-#define U        0x1p-24
-#define I8_STEPS 254.0 /* half steps of a digit in amax: error <= amax / 254 */
+#define U           0x1p-24
+/* Magnitudes of two or three digits add up to at most |x| + amax / this. */
+#define MORE_DIGITS 126.0
 
 /* Outputs that the test of the mean square needs, and rows that the t test of their means needs. */
 #define MIN_OUTPUTS 32
@@ -28,9 +30,13 @@ double judge_tolerance(const struct assay_expected *expected, enum assay_numeric
                        int64_t depth)
 {
     double gamma = (double)depth * U / (1 - (double)depth * U);
-    if (numerics == ASSAY_I8)
-        return expected->step / I8_STEPS + 3 * U * expected->step + expected->flushed +
-               gamma * (expected->magnitude + expected->reach / I8_STEPS) + expected->slack;
+    int digits = assay_digits(numerics);
+    if (digits > 0) {
+        double half_steps = 2 * (double)activation_top(digits); /* in amax */
+        double more = digits == 1 ? half_steps : MORE_DIGITS;
+        return expected->step / half_steps + 3 * U * expected->step + expected->flushed +
+               gamma * (expected->magnitude + expected->reach / more) + expected->slack;
+    }
     return gamma * expected->magnitude + expected->slack;
 }
 
@@ -50,9 +56,18 @@ bool judge_may_overflow(const struct assay_expected *expected)
     return fmax(expected->magnitude, expected->reach) > FLT_MAX / 2.0;
 }
 
-double judge_sigma(const struct assay_expected *expected)
+/* The part of the variance that rounding to digits causes. */
+static double digits_variance(const struct assay_expected *expected, enum assay_numerics numerics)
 {
-    return sqrt(expected->step_sq / 12) / 127;
+    double steps = (double)activation_top(assay_digits(numerics));
+    return expected->step_sq / (12 * steps * steps);
+}
+
+double judge_sigma(const struct assay_expected *expected, enum assay_numerics numerics,
+                   int64_t depth)
+{
+    double sums = fmax(expected->value * expected->value, expected->terms_sq);
+    return sqrt(digits_variance(expected, numerics) + (double)depth * U * U / 6 * sums);
 }
 
 /* Running sums of one tensor. */
@@ -62,6 +77,7 @@ struct measure {
     size_t count;
     double err_sq, value_sq;
     double z_sq, z_max;           /* of all outputs, z = err / sigma */
+    double digits_share;          /* of sigma^2, the part of rounding to digits */
     double row_mean, row_mean_sq; /* of the rows' mean z */
     size_t z_count, row_count, z_rows, nonfinite;
     size_t telling, apart, pairs;
@@ -71,7 +87,8 @@ struct measure {
 
 double judge_allowed(const struct judge_input *in, const struct assay_expected *expected)
 {
-    bool exact = in->exact && (in->numerics != ASSAY_I8 || in->twin);
+    int digits = assay_digits(in->numerics); /* more than one never divide amax by a power of 2 */
+    bool exact = in->exact && (digits == 0 || (digits == 1 && in->twin));
     double flush = in->flushing ? expected->flush : 0;
     return flush + (exact ? 0 : judge_tolerance(expected, in->numerics, in->depth));
 }
@@ -79,14 +96,16 @@ double judge_allowed(const struct judge_input *in, const struct assay_expected *
 /* Whether it is known how far off roundings alone bring an output. */
 static bool seeks_outliers(const struct judge_input *in)
 {
-    return in->independent && in->numerics == ASSAY_I8;
+    return in->independent && assay_digits(in->numerics) > 0;
 }
 
 double judge_likely(const struct judge_input *in, const struct assay_expected *expected)
 {
     double count = (double)(in->rows * in->n_columns);
-    double rounding = rare_deviation(count, JUDGE_ALPHA) * judge_sigma(expected);
-    double spared = fmax(0, expected->step / I8_STEPS - rounding);
+    double half_steps = 2 * (double)activation_top(assay_digits(in->numerics)); /* in amax */
+    double rounding =
+        rare_deviation(count, JUDGE_ALPHA) * sqrt(digits_variance(expected, in->numerics));
+    double spared = fmax(0, expected->step / half_steps - rounding);
     return judge_allowed(in, expected) - spared;
 }
 
@@ -103,11 +122,13 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
 {
     const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
     double err = (double)got - expected->value;
-    double sigma = judge_sigma(expected);
-    if (sigma > 0 && !m->repeated) {
+    bool integers = in->statistical && assay_digits(in->numerics) > 0 && expected->step_sq > 0;
+    if (integers && !m->repeated) {
+        double sigma = judge_sigma(expected, in->numerics, in->depth);
         *z += err / sigma;
         m->z_sq += err / sigma * (err / sigma);
         m->z_max = fmax(m->z_max, fabs(err / sigma));
+        m->digits_share += digits_variance(expected, in->numerics) / (sigma * sigma);
         m->z_count++;
         m->row_count++;
     }
@@ -176,7 +197,7 @@ static void measure_row(const struct judge_input *in, const char *tensor, int64_
 {
     double z = 0;
     m->row_count = 0;
-    m->repeated = in->statistical && in->numerics == ASSAY_I8 && repeats(in, row);
+    m->repeated = in->statistical && assay_digits(in->numerics) > 0 && repeats(in, row);
     for (int64_t i = 0; i < in->n_columns; i++) {
         const struct assay_expected *expected = &in->expected[row * in->n_columns + i];
         float got = in->got[row * in->columns + in->judged_columns[i]];
@@ -222,8 +243,8 @@ static void test_f32(const struct judge_input *in, const struct measure *m,
         judge_say(judgement, LAYER_STATISTICS, "NMSE %.2g is above %.2g", judgement->nmse, limit);
 }
 
-static void test_i8(const struct judge_input *in, const struct measure *m,
-                    struct judgement *judgement)
+static void test_integer(const struct judge_input *in, const struct measure *m,
+                         struct judgement *judgement)
 {
     if (m->z_count < MIN_OUTPUTS)
         return;
@@ -232,11 +253,12 @@ static void test_i8(const struct judge_input *in, const struct measure *m,
     double freedom = 1 / (1 / outputs + 3.2 / (share * (double)in->activations));
     struct interval allowed = mean_square_interval(freedom, JUDGE_ALPHA);
     judgement->z_mean_square = m->z_sq / outputs;
-    /* Without the twin's promise the steps may be finer, and the errors smaller. */
-    double low = in->twin ? allowed.low : 0;
+    /* Without the twin's promise the steps may be finer, and the errors smaller. The part of the
+     * sums in f32 is an upper estimate. */
+    double low = in->twin ? allowed.low * m->digits_share / outputs : 0;
     if (!(judgement->z_mean_square >= low && judgement->z_mean_square <= allowed.high))
         judge_say(judgement, LAYER_STATISTICS,
-                  "mean square error is %.3g of what rounding to int8 gives, outside %.3g..%.3g",
+                  "mean square error is %.3g of what rounding to digits gives, outside %.3g..%.3g",
                   judgement->z_mean_square, low, allowed.high);
     if (m->z_rows < MIN_ROWS)
         return;
@@ -292,8 +314,8 @@ static void finish(const struct judge_input *in, struct measure *m, struct judge
         judgement->telling = true;
     if (in->statistical && (in->numerics == ASSAY_F32 || in->numerics == ASSAY_F16))
         test_f32(in, m, judgement);
-    if (in->statistical && in->numerics == ASSAY_I8)
-        test_i8(in, m, judgement);
+    if (in->statistical && assay_digits(in->numerics) > 0)
+        test_integer(in, m, judgement);
 }
 
 bool judge_real(const struct judge_input *in, const char *tensor, struct judgement *judgement,

@@ -9,27 +9,39 @@
  *   f32  |err| <= gamma * magnitude + slack
  *   f16  the same, of sums over weights and activations that are rounded to f16
  *   i8   |err| <= step/254 + 3*u*step + flushed + gamma * (magnitude + reach/254) + slack
+ *   i16  |err| <= step/65276 + 3*u*step + flushed + gamma * (magnitude + reach/126) + slack
+ *   i24  |err| <= step/16710000 + 3*u*step + flushed + gamma * (magnitude + reach/126) + slack
  *
  * f32: each term |w*x| passes at most D roundings, whatever the order of summation (Higham,
  * Accuracy and Stability, 2nd ed., 3.1); magnitude counts both parts of w = d*sc*q - dmin*m, since
  * kernels may sum them apart. i8: rounding to a digit moves x by at most half a step amax/254, its
  * own arithmetic (1/amax, the product, the scale) by 3*u*amax; the sums then run over the quantized
- * activations, whose magnitude is at most reach/254 larger.
+ * activations, whose magnitude is at most reach/254 larger. i16, i24: the same with the finer half
+ * step; digits of one activation may have opposite signs, and their magnitudes add up to at most
+ * amax/126 more than the activation's.
  *
  * On fill `model`, activations are independent and symmetric, and so are the errors of rounding
- * them. Of class i8, step/254 is then no more than t * sigma, sigma^2 = step_sq / 127^2 / 12, t^2 =
- * 2 * ln(2 * outputs / 1e-9), but for a chance of 1e-9: what roundings do that do not conspire. One
- * output among many that is further off is seen by this, where weights come from a file, too.
+ * them. With top = 127, 32638 or 8355000, step/(2*top) is then no more than t * sigma_digits,
+ * sigma_digits^2 = step_sq / (12*top^2), t^2 = 2 * ln(2 * outputs / 1e-9), but for a chance of 1e-9:
+ * what roundings do that do not conspire. One output among many that is further off is seen by
+ * this, where weights come from a file, too.
  *
  * Beside the bounds, on fill `model`: classes f32 and f16 must reach NMSE <= max(1e-11, D*u^2),
- * relative to the values' squares or, where larger, to parts_sq; for i8 the error of an output is
- * close to normal with that sigma, so z = err / sigma has mean square 1 and mean 0. The mean square must lie in its chi-square interval, without the twin's promise just not above
- * it, the means of z over outputs, row by row, in their t interval, at 1e-9 each. Errors of a row
+ * relative to the values' squares or, where larger, to parts_sq; for the integer classes the error
+ * of an output is close to normal with
+ *
+ *   sigma^2 = sigma_digits^2 + D*u^2/6 * max(value^2, terms_sq)
+ *
+ * so z = err / sigma has mean square 1 and mean 0. The second part, of the sums in f32, matters for
+ * i24 alone and is an upper estimate. The mean square must lie in its chi-square interval, whose
+ * lower end is taken times the first part's share, without the twin's promise just not above it, the
+ * means of z over outputs, row by row, in their t interval, at 1e-9 each. Errors of a row
  * share its activations, so their effective number is 1 / (1/outputs + 3.2/activations): the
  * variance of a squared uniform error is 0.8 of its mean squared, against 2 for a normal one, and
  * the few blocks with a large channel, an eighth or more, carry the sum.
  *
- * On fill `exact`: tolerance 0 (zeros of either sign are equal), except for i8 without the twin.
+ * On fill `exact`: tolerance 0 (zeros of either sign are equal), except for i8 without the twin and
+ * for i16 and i24, whose steps are no powers of two.
  * A kernel that promises the twin must have its bits everywhere. A value that is not finite must
  * come out so. An output whose magnitude or reach passes FLT_MAX/2 may overflow and is excused.
  *
@@ -133,8 +145,9 @@ double judge_likely(const struct judge_input *input, const struct assay_expected
 /* Whether it may overflow on the way, and is excused. */
 bool judge_may_overflow(const struct assay_expected *expected);
 
-/* Standard deviation of the error of class i8, on fill `model`. */
-double judge_sigma(const struct assay_expected *expected);
+/* Standard deviation of the error of an integer class, on fill `model`. */
+double judge_sigma(const struct assay_expected *expected, enum assay_numerics numerics,
+                   int64_t depth);
 
 /* Distance of two floats in units in the last place; NaNs are equal, +0 and -0 are apart by 1. */
 double ulp_distance(float a, float b);

@@ -28,6 +28,8 @@ bool op_has_class(const struct assay_op *op, enum assay_numerics numerics)
         has_real = has_real || op->tensors[i].role == ASSAY_OUT_REAL;
     if (numerics == ASSAY_I8)
         return has_real && op->activations;
+    if (assay_digits(numerics) > 1)
+        return has_real && op->twin;
     if (numerics == ASSAY_F16)
         return has_real && op->has_f16;
     return has_real == (numerics != ASSAY_BITS);
@@ -52,7 +54,7 @@ static const char *fault_of(const struct assay_op *op, const struct assay_kernel
         return "promises a numerics class that the op does not have";
     if (abi->numerics != ASSAY_BITS && !abi->depth)
         return "has no depth function, which its numerics class needs";
-    if (abi->twin && abi->numerics != ASSAY_I8)
+    if (abi->twin && assay_digits((enum assay_numerics)abi->numerics) == 0)
         return "promises a twin, which its numerics class does not have";
     if (!abi->prepare != !abi->prepared_bytes)
         return "must have both prepare and prepared_bytes, or neither";

@@ -85,7 +85,7 @@ static const struct argp_option described[] = {
     {"numerics", KEY_NUMERICS, "CLASS", 0,
      "judge: what the outputs promise; export: tolerances of these, comma-separated (f32)", 0},
     {"depth", KEY_DEPTH, "N", 0, "export, judge: roundings on the longest path", 0},
-    {"twin", KEY_TWIN, NULL, 0, "judge: i8 promises the bits of its scalar twin", 0},
+    {"twin", KEY_TWIN, NULL, 0, "judge: i8, i16 or i24 promises the bits of its scalar twin", 0},
     {"no-fork", KEY_NO_FORK, NULL, 0, "run kernels in this process, for a debugger", 0},
     {"schema", KEY_SCHEMA, NULL, 0, "list: print the JSON Schema of case files", 0},
     {"verbose", 'v', NULL, 0, "a line for every result", 0},
@@ -318,6 +318,12 @@ static bool check_layer(const struct options *options, struct error *error)
     return true;
 }
 
+/* These are one class, which has a scalar twin. */
+static bool has_twin(uint32_t classes)
+{
+    return classes == 1u << ASSAY_I8 || classes == 1u << ASSAY_I16 || classes == 1u << ASSAY_I24;
+}
+
 static bool check_vectors(const struct options *options, struct error *error)
 {
     bool export = options->command == COMMAND_EXPORT, judge = options->command == COMMAND_JUDGE;
@@ -334,8 +340,8 @@ static bool check_vectors(const struct options *options, struct error *error)
         return fail(error, "-k and --kernels are not for export and judge");
     if (judge && options->seed_given)
         return fail(error, "--seed is not for judge: exported cases have theirs");
-    if (promise->twin && !(judge && promise->numerics == 1u << ASSAY_I8))
-        return fail(error, "--twin is for judge with --numerics i8");
+    if (promise->twin && !(judge && has_twin(promise->numerics)))
+        return fail(error, "--twin is for judge with --numerics i8, i16 or i24");
     if (judge && (promise->numerics & (promise->numerics - 1)))
         return fail(error, "judge: --numerics must name one class");
     if (judge && options->n_arguments != 1)

@@ -18,9 +18,9 @@
 /* File names of 255 bytes, minus the longest ending. */
 #define MAX_ID 220
 
-/* Of an output: value and rule; of the one that is real also those of f16, columns, the twin, sigma
- * and a tolerance for each class. */
-enum { MAX_TENSORS = 2 * ASSAY_MAX_TENSORS + 5 + ASSAY_NUMERICS_COUNT };
+/* Of an output: value and rule; of the one that is real also those of f16, columns, and a twin, sigma
+ * and tolerance for each class. */
+enum { MAX_TENSORS = 2 * ASSAY_MAX_TENSORS + 3 + 3 * ASSAY_NUMERICS_COUNT };
 
 enum rule { NOT_COMPARED, COMPARED, NOT_FINITE };
 
@@ -34,6 +34,10 @@ static const char choices[] =
     "the contract leaves a choice between near ties: T has the reference's, and assay judge also "
     "permits the others";
 
+#define MORE_DIGITS(two_tops)                                                               \
+    "step/" two_tops " + 3*u*step + flushed + gamma * (magnitude + reach/126) + slack; on " \
+    "fill model as i8"
+
 static const char *const tolerances[ASSAY_NUMERICS_COUNT] = {
     [ASSAY_F32] =
         "gamma * magnitude + slack, gamma = D*u / (1 - D*u), u = 2^-24, D the depth; 0 on "
@@ -41,6 +45,8 @@ static const char *const tolerances[ASSAY_NUMERICS_COUNT] = {
     [ASSAY_I8] = "step/254 + 3*u*step + flushed + gamma * (magnitude + reach/254) + slack; on fill "
                  "model assay judge also tests the mean square and the mean of (got - T) / T.sigma",
     [ASSAY_F16] = "as f32, of T.f16: weights and activations are rounded to f16 first",
+    [ASSAY_I16] = MORE_DIGITS("65276"),
+    [ASSAY_I24] = MORE_DIGITS("16710000"),
 };
 
 /* The tensors of a file. */
@@ -148,20 +154,28 @@ static bool add_tolerance(const struct expectation *x, const struct promise *pro
         .depth = promise_depth(promise, x->item),
         .exact = case_exact(x->item),
     };
+    const char *class = assay_numerics_names[numerics];
+    bool integer = assay_digits(numerics) > 0;
+    double *sigma = NULL;
     char what[32];
-    snprintf(what, sizeof(what), ".tolerance.%s", assay_numerics_names[numerics]);
+    snprintf(what, sizeof(what), ".tolerance.%s", class);
     double *tolerance = add(expected, name, what, "F64", x->rows, x->n_columns, NULL);
-    double *sigma = numerics == ASSAY_I8
-                        ? add(expected, name, ".sigma.i8", "F64", x->rows, x->n_columns, NULL)
-                        : NULL;
-    if (!tolerance || (numerics == ASSAY_I8 && !sigma))
+    if (integer) {
+        snprintf(what, sizeof(what), ".sigma.%s", class);
+        sigma = add(expected, name, what, "F64", x->rows, x->n_columns, NULL);
+    }
+    if (x->twin[numerics]) {
+        snprintf(what, sizeof(what), ".twin.%s", class);
+        add(expected, name, what, "F32", x->rows, x->n_columns, x->twin[numerics]);
+    }
+    if (!tolerance || (integer && !sigma))
         return false;
     for (int64_t i = 0; i < x->rows * x->n_columns; i++) {
         if (rule_of(&of_class[i]) != COMPARED)
             continue;
         tolerance[i] = judge_allowed(&in, &of_class[i]);
         if (sigma)
-            sigma[i] = judge_sigma(&of_class[i]);
+            sigma[i] = judge_sigma(&of_class[i], numerics, in.depth);
     }
     return true;
 }
@@ -175,8 +189,6 @@ static bool add_real(const struct expectation *x, const struct promise *promise,
         return false;
     if (x->n_columns < tensor->columns(x->item->shape))
         add(expected, tensor->name, ".columns", "I64", 0, x->n_columns, x->columns);
-    if (x->twin)
-        add(expected, tensor->name, ".twin.i8", "F32", x->rows, x->n_columns, x->twin);
     for (int n = 0; n < ASSAY_NUMERICS_COUNT; n++) {
         enum assay_numerics numerics = (enum assay_numerics)n;
         if (promise->numerics >> n & 1 && op_has_class(x->item->op, numerics) &&
@@ -282,9 +294,9 @@ static bool export_case(const struct assay_case *item, const struct promise *pro
                         struct error *error)
 {
     struct expectation x;
-    uint32_t classes = promise->numerics;
-    bool rounded = classes >> ASSAY_F16 & 1 && op_has_class(item->op, ASSAY_F16);
-    unsigned needs = (classes >> ASSAY_I8 & 1 ? NEEDS_TWIN : 0) | (rounded ? NEEDS_ROUNDED : 0);
+    unsigned needs = promise->numerics;
+    if (!op_has_class(item->op, ASSAY_F16))
+        needs &= ~(1u << ASSAY_F16);
     char *id = vectors_id(item);
     if (!id)
         return fail(error, "out of memory");

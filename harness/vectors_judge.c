@@ -153,7 +153,7 @@ static bool given_kernel(struct given *given, const struct assay_case *item,
     enum assay_numerics numerics;
     if (!promise_class(&given->promise, item, &numerics, error))
         return false;
-    bool twin = given->promise.twin && numerics == ASSAY_I8;
+    bool twin = given->promise.twin && assay_digits(numerics) > 0;
     if (twin && !op->twin)
         return fail(error, "%s has no scalar twin: %s", op->name, item->key);
     struct assay_kernel *abi = &given->kernels[given->n_kernels++];

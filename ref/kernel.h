@@ -30,6 +30,8 @@ enum assay_numerics {
     ASSAY_F32,  /* f32 arithmetic, any order, FMA allowed */
     ASSAY_I8,   /* activations quantized to int8 per 256, see ref/activation_i8.h */
     ASSAY_F16,  /* weights and activations rounded to f16, then as ASSAY_F32 */
+    ASSAY_I16,  /* as ASSAY_I8, with two int8 digits an activation */
+    ASSAY_I24,  /* with three */
     ASSAY_NUMERICS_COUNT
 };
 

@@ -123,7 +123,7 @@ static int64_t depth(const void *shape)
 static int64_t depth_i8(const void *shape)
 {
     const shape_t *s = shape;
-    return 1 + q4_K_dot_i8_depth(s->hidden) + 1 + q4_K_dot_i8_depth(s->ffn) + 1;
+    return 1 + q4_K_twin_depth(s->hidden, 1) + 1 + q4_K_twin_depth(s->ffn, 1) + 1;
 }
 
 const struct assay_kernel moe_ffn_ref = {

@@ -31,7 +31,7 @@ const size_t assay_n_ops = sizeof(assay_ops) / sizeof(*assay_ops);
 const char *const assay_fill_names[] = {"exact", "model", "edge"};
 const char *const assay_routing_names[] = {"uniform",    "zipf",    "one_expert", "tile_edges",
                                            "duplicates", "invalid", "router"};
-const char *const assay_numerics_names[] = {"bits", "f32", "i8", "f16"};
+const char *const assay_numerics_names[] = {"bits", "f32", "i8", "f16", "i16", "i24"};
 
 const struct assay_op *assay_find_op(const char *name)
 {

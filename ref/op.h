@@ -103,6 +103,17 @@ extern const char *const assay_fill_names[ASSAY_FILL_COUNT];
 extern const char *const assay_routing_names[ASSAY_ROUTE_COUNT];
 extern const char *const assay_numerics_names[ASSAY_NUMERICS_COUNT];
 
+/* int8 digits of an activation in an integer class; 0: not one. */
+static inline int assay_digits(enum assay_numerics numerics)
+{
+    switch (numerics) {
+    case ASSAY_I8: return 1;
+    case ASSAY_I16: return 2;
+    case ASSAY_I24: return 3;
+    default: return 0;
+    }
+}
+
 /* A source of reproducible randomness. `start` opens the stream of that name anew; what a stream
  * yields depends on the case, the name and the seed alone. */
 struct assay_random {
@@ -134,8 +145,9 @@ struct assay_expected {
     double step;    /* sum_b amax_b * sum |w| */
     double step_sq; /* sum_b amax_b^2 * sum w^2 */
     double reach; /* sum_b amax_b * sum (|d*sc*q| + |dmin*m|); class f32: what else may overflow */
-    double flushed; /* sum over blocks that count as zero of amax_b * sum |w| */
-    bool untouched; /* the contract says that this element is not written */
+    double terms_sq; /* sum of ((|d*sc*q| + |dmin*m|)*|x|)^2; 0: not known */
+    double flushed;  /* sum over blocks that count as zero of amax_b * sum |w| */
+    bool untouched;  /* the contract says that this element is not written */
 };
 
 /* Work of one call, for GFLOP/s and GB/s. Counts only what the contract makes necessary. */

@@ -47,16 +47,18 @@ void q4_K_expect(const struct q4_K_expanded *block, const float *x, enum assay_n
     }
     double amax = 0;
     for (int i = 0; i < Q4_K_BLOCK; i++) {
-        double xi = x[i], size = fabs(xi);
+        double xi = x[i], size = fabs(xi), term = block->parts[i] * size;
         expected->value += block->w[i] * xi;
-        expected->magnitude += block->parts[i] * size;
-        expected->flush += size < 0x1p-126 ? block->parts[i] * size : 0;
+        expected->magnitude += term;
+        expected->terms_sq += term * term;
+        expected->flush += size < 0x1p-126 ? term : 0;
         amax = size > amax ? size : amax;
     }
-    /* A product and a sum may each fall among the subnormals, or be flushed; so may d*dx of an
-     * integer class, which an integer sum below 2^25 then multiplies, and dmin*dx. */
+    /* A product and a sum may each fall among the subnormals, or be flushed; so may, for
+     * each of up to three digits, d*dx of an integer class, which an integer sum below 2^25 then
+     * multiplies, and dmin*dx. */
     expected->slack += Q4_K_BLOCK * 0x1p-149;
-    expected->flush += Q4_K_BLOCK * 0x1p-125 + 0x1p-100;
+    expected->flush += Q4_K_BLOCK * 0x1p-125 + 0x1p-99;
     if (amax < (double)ACTIVATION_TINY) {
         expected->flushed += amax * block->sum_w;
     } else {

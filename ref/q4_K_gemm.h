@@ -4,7 +4,7 @@
  *
  * Shapes    W [m, k/256] block_q4_K at byte w_offset of `w`; src [tokens, k] f32;
  *           dst [tokens, m] f32. m, tokens >= 1; k a positive multiple of 256; w_offset even.
- * Numerics  f32, i8 (twin: q4_K_add_i8). Weights and activations that are not finite make the
+ * Numerics  f32; i8, i16, i24 (twins: ref/q4_K_dot.h). Weights and activations that are not finite make the
  *           outputs that they enter NaN or infinite, and no others. Where nothing over- or
  *           underflows, 8 times the activations give exactly 8 times the outputs.
  * Memory    w aligned to 2 bytes, src and dst to 4. dst overlaps nothing. Bytes of `w` before
@@ -32,6 +32,8 @@ struct q4_K_gemm_args {
 
 extern const struct assay_op q4_K_gemm_op;
 extern const struct assay_kernel q4_K_gemm_ref;    /* sums in double, rounded once */
-extern const struct assay_kernel q4_K_gemm_ref_i8; /* the twin of class i8 */
+extern const struct assay_kernel q4_K_gemm_ref_i8; /* the twins of the integer classes */
+extern const struct assay_kernel q4_K_gemm_ref_i16;
+extern const struct assay_kernel q4_K_gemm_ref_i24;
 
 #endif

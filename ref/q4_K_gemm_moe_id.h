@@ -14,7 +14,7 @@
  * Dispatch  indirect = 0: grid is NULL, the whole of tpe and ids counts. indirect = 1: the work is
  *           grid = (pair tiles of 32, row tiles of 64, experts) as moe_ids_tpe writes it. The
  *           results have equal bits.
- * Numerics  f32, i8 (twin: q4_K_add_i8), f16: dequantized weights and activations are rounded to
+ * Numerics  f32; i8, i16, i24 (twins: ref/q4_K_dot.h); f16: dequantized weights and activations are rounded to
  *           f16, to nearest even, subnormals kept, from 65520 on to infinity; sums in f32. Weights
  *           and activations that are not finite, or become so, make the outputs that they enter NaN
  *           or infinite, and no others. Where nothing over- or underflows, 8 times the activations
@@ -50,6 +50,8 @@ struct q4_K_gemm_moe_id_args {
 
 extern const struct assay_op q4_K_gemm_moe_id_op;
 extern const struct assay_kernel q4_K_gemm_moe_id_ref;    /* sums in double, rounded once */
-extern const struct assay_kernel q4_K_gemm_moe_id_ref_i8; /* the twin of class i8 */
+extern const struct assay_kernel q4_K_gemm_moe_id_ref_i8; /* the twins of the integer classes */
+extern const struct assay_kernel q4_K_gemm_moe_id_ref_i16;
+extern const struct assay_kernel q4_K_gemm_moe_id_ref_i24;
 
 #endif

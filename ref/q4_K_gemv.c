@@ -42,31 +42,21 @@ const struct assay_kernel q4_K_gemv_ref = {
     .run = run,
 };
 
-static const char *run_i8(const void *shape, const void *args, const void *prepared, void *scratch,
-                          int threads)
+static const char *run_twin(const void *shape, const void *args, int digits)
 {
-    (void)prepared, (void)scratch, (void)threads;
     const struct q4_K_gemv_args *a = args;
     const char *illegal = assay_illegal(&q4_K_gemv_op, shape, NULL);
     if (!illegal)
-        q4_K_matmul_i8(products, shape, args, NULL, 0, a->y);
+        q4_K_matmul_twin(products, shape, args, digits, NULL, 0, a->y);
     return illegal;
 }
 
-static int64_t depth_i8(const void *shape)
+static int64_t inner(const void *shape)
 {
-    return q4_K_dot_i8_depth(((const struct q4_K_gemv_shape *)shape)->k);
+    return ((const struct q4_K_gemv_shape *)shape)->k;
 }
 
-const struct assay_kernel q4_K_gemv_ref_i8 = {
-    .op = "q4_K_gemv",
-    .name = "ref-i8",
-    .tier = "ref",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_i8,
-    .run = run_i8,
-};
+Q4_K_TWIN_KERNELS(q4_K_gemv, inner)
 
 static const struct assay_dim dims[] = {
     {"n", 1, INT64_MAX, 1, false},
@@ -144,14 +134,10 @@ static bool twin(const void *shape, void *const *t, size_t tensor, enum assay_nu
 {
     (void)tensor;
     struct q4_K_gemv_args a = args_of(t);
-    if (numerics == ASSAY_I8)
-        q4_K_matmul_i8(products, shape, &a, columns, n_columns, out);
-    return numerics == ASSAY_I8;
-}
-
-static int64_t inner(const void *shape)
-{
-    return ((const struct q4_K_gemv_shape *)shape)->k;
+    int digits = assay_digits(numerics);
+    if (digits > 0)
+        q4_K_matmul_twin(products, shape, &a, digits, columns, n_columns, out);
+    return digits > 0;
 }
 
 static struct assay_cost cost(const void *shape, void *const *t)

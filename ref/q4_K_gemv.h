@@ -4,8 +4,8 @@
  *
  * Shapes    W [n, k/256] block_q4_K at byte w_offset of `w`; x [k] f32; y [n] f32. n >= 1;
  *           k a positive multiple of 256; w_offset even.
- * Numerics  f32, i8 (twin: q4_K_add_i8). A weight or activation that is not finite makes the
- *           outputs that it enters NaN or infinite, and no others. Where nothing over- or
+ * Numerics  f32; i8, i16, i24 (twins: ref/q4_K_dot.h). A weight or activation that is not finite
+ *           makes the outputs that it enters NaN or infinite, and no others. Where nothing over- or
  *           underflows, 8 times the activations give exactly 8 times the outputs.
  * Memory    w aligned to 2 bytes, x and y to 4. y overlaps nothing. Bytes of `w` before w_offset
  *           are not read. Every element of y is written.
@@ -31,6 +31,8 @@ struct q4_K_gemv_args {
 
 extern const struct assay_op q4_K_gemv_op;
 extern const struct assay_kernel q4_K_gemv_ref;    /* sums in double, rounded once */
-extern const struct assay_kernel q4_K_gemv_ref_i8; /* the twin of class i8 */
+extern const struct assay_kernel q4_K_gemv_ref_i8; /* the twins of the integer classes */
+extern const struct assay_kernel q4_K_gemv_ref_i16;
+extern const struct assay_kernel q4_K_gemv_ref_i24;
 
 #endif

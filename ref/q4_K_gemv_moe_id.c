@@ -59,31 +59,16 @@ const struct assay_kernel q4_K_gemv_moe_id_ref = {
     .run = run,
 };
 
-static const char *run_i8(const void *shape, const void *args, const void *prepared, void *scratch,
-                          int threads)
+static const char *run_twin(const void *shape, const void *args, int digits)
 {
-    (void)prepared, (void)scratch, (void)threads;
     const args_t *a = args;
     const char *illegal = assay_illegal(&q4_K_gemv_moe_id_op, shape, NULL);
     if (!illegal)
-        q4_K_matmul_i8(products, shape, args, NULL, 0, a->dst);
+        q4_K_matmul_twin(products, shape, args, digits, NULL, 0, a->dst);
     return illegal;
 }
 
-static int64_t depth_i8(const void *shape)
-{
-    return q4_K_dot_i8_depth(((const shape_t *)shape)->k);
-}
-
-const struct assay_kernel q4_K_gemv_moe_id_ref_i8 = {
-    .op = "q4_K_gemv_moe_id",
-    .name = "ref-i8",
-    .tier = "ref",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_i8,
-    .run = run_i8,
-};
+Q4_K_TWIN_KERNELS(q4_K_gemv_moe_id, q4_K_moe_inner)
 
 static const struct assay_dim dims[] = {
     {"experts", 1, INT32_MAX, 1, false},
@@ -181,9 +166,10 @@ static bool twin(const void *shape, void *const *t, size_t tensor, enum assay_nu
 {
     (void)tensor;
     args_t a = args_of(t);
-    if (numerics == ASSAY_I8)
-        q4_K_matmul_i8(products, shape, &a, columns, n_columns, out);
-    return numerics == ASSAY_I8;
+    int digits = assay_digits(numerics);
+    if (digits > 0)
+        q4_K_matmul_twin(products, shape, &a, digits, columns, n_columns, out);
+    return digits > 0;
 }
 
 static struct assay_cost cost(const void *shape, void *const *t)

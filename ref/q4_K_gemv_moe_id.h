@@ -9,8 +9,8 @@
  *           ids [tokens, top_k] i32; dst [tokens, top_k, m] f32. k a positive multiple of 256;
  *           w_offset even; m >= 1; ne11 = 1 (a token's row serves its slots: gate, up) or top_k (a
  *           row per slot: down); tokens*top_k < 2^31. Other products may pass 2^31.
- * Numerics  f32, i8 (twin: q4_K_add_i8): in class i8 the bits of moe_ids_tpe and q4_K_gemm_moe_id.
- *           Weights and activations that are not finite make the outputs that they enter NaN or
+ * Numerics  f32; i8, i16, i24 (twins: ref/q4_K_dot.h): in these the bits of moe_ids_tpe and
+ *           q4_K_gemm_moe_id. Weights and activations that are not finite make the outputs that they enter NaN or
  *           infinite, and no others. Where nothing over- or underflows, 8 times the activations
  *           give exactly 8 times the outputs.
  * Memory    w aligned to 2 bytes, the others to 4. dst overlaps nothing. Not read: weights of
@@ -42,6 +42,8 @@ struct q4_K_gemv_moe_id_args {
 
 extern const struct assay_op q4_K_gemv_moe_id_op;
 extern const struct assay_kernel q4_K_gemv_moe_id_ref;    /* sums in double, rounded once */
-extern const struct assay_kernel q4_K_gemv_moe_id_ref_i8; /* the twin of class i8 */
+extern const struct assay_kernel q4_K_gemv_moe_id_ref_i8; /* the twins of the integer classes */
+extern const struct assay_kernel q4_K_gemv_moe_id_ref_i16;
+extern const struct assay_kernel q4_K_gemv_moe_id_ref_i24;
 
 #endif

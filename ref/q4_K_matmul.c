@@ -10,6 +10,9 @@
 /* Pairs for which a block is dequantized once. */
 enum { PAIRS_AT_ONCE = 64 };
 
+/* Columns for which a block is quantized once. */
+enum { COLUMNS_AT_ONCE = 64 };
+
 static void ref_rows(const struct q4_K_product *product, int64_t first, int64_t n, float *dst)
 {
     int64_t m = product->m;
@@ -46,24 +49,38 @@ int64_t q4_K_matmul_ref_depth(const void *shape)
     return 2;
 }
 
-void q4_K_matmul_i8(q4_K_products *products, const void *shape, const void *args,
-                    const int64_t *columns, int64_t n_columns, float *out)
+/* out[c], c < n, of a pair: its product with row columns[c], or `first` + c if `columns` is NULL. */
+static void twin_columns(const struct q4_K_product *product, int64_t pair, int digits,
+                         const int64_t *columns, int64_t first, int64_t n, float *out)
+{
+    float acc[ACTIVATION_MAX_DIGITS][COLUMNS_AT_ONCE] = {{0}};
+    for (int64_t b = 0; b < product->k / ACTIVATION_BLOCK; b++) {
+        struct activation_i8 x[ACTIVATION_MAX_DIGITS];
+        activation_quantize_block(q4_K_source(product, pair) + b * ACTIVATION_BLOCK, digits, x);
+        for (int64_t c = 0; c < n; c++) {
+            int64_t r = columns ? columns[c] : first + c;
+            for (int j = 0; j < digits; j++)
+                acc[j][c] = q4_K_add_i8(&q4_K_row(product, r)[b], &x[j], acc[j][c]);
+        }
+    }
+    for (int64_t c = 0; c < n; c++) {
+        out[c] = acc[0][c];
+        for (int j = 1; j < digits; j++)
+            out[c] += acc[j][c];
+    }
+}
+
+void q4_K_matmul_twin(q4_K_products *products, const void *shape, const void *args, int digits,
+                      const int64_t *columns, int64_t n_columns, float *out)
 {
     struct q4_K_product product;
     for (int64_t p = 0; products(shape, args, p, &product); p++) {
         int64_t n = columns ? n_columns : product.m;
         for (int64_t i = 0; i < product.n; i++) {
             int64_t pair = q4_K_pair(&product, i);
-            float *row = &out[pair * n];
-            memset(row, 0, (size_t)n * sizeof(*row));
-            for (int64_t b = 0; b < product.k / ACTIVATION_BLOCK; b++) {
-                struct activation_i8 xq;
-                activation_i8_quantize(q4_K_source(&product, pair) + b * ACTIVATION_BLOCK, &xq);
-                for (int64_t c = 0; c < n; c++) {
-                    int64_t r = columns ? columns[c] : c;
-                    row[c] = q4_K_add_i8(&q4_K_row(&product, r)[b], &xq, row[c]);
-                }
-            }
+            for (int64_t c = 0; c < n; c += COLUMNS_AT_ONCE)
+                twin_columns(&product, pair, digits, columns ? columns + c : NULL, c,
+                             n - c < COLUMNS_AT_ONCE ? n - c : COLUMNS_AT_ONCE, &out[pair * n + c]);
         }
     }
 }

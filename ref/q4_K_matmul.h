@@ -48,9 +48,40 @@ static inline const struct block_q4_K *q4_K_row(const struct q4_K_product *produ
 /* The naive reference: sums in double, rounded once. */
 void q4_K_matmul_ref(q4_K_products *products, const void *shape, const void *args, float *dst);
 
-/* The scalar twin of class i8, for these columns of dst, or for all m if `columns` is NULL. */
-void q4_K_matmul_i8(q4_K_products *products, const void *shape, const void *args,
-                    const int64_t *columns, int64_t n_columns, float *out);
+/* The scalar twin of the integer class of so many digits, for these columns of dst, or for all m if
+ * `columns` is NULL. */
+void q4_K_matmul_twin(q4_K_products *products, const void *shape, const void *args, int digits,
+                      const int64_t *columns, int64_t n_columns, float *out);
+
+/*
+ * Defines the kernel OP_ref_CLASS, which is the twin. k_of says k of a shape; the op has
+ *
+ *   const char *run_twin(const void *shape, const void *args, int digits)
+ */
+#define Q4_K_TWIN_KERNEL(op_name, k_of, class_name, class_numerics)                                \
+    static const char *run_##class_name(const void *shape, const void *args, const void *prepared, \
+                                        void *scratch, int threads)                                \
+    {                                                                                              \
+        (void)prepared, (void)scratch, (void)threads;                                              \
+        return run_twin(shape, args, assay_digits(class_numerics));                                \
+    }                                                                                              \
+    static int64_t depth_##class_name(const void *shape)                                           \
+    {                                                                                              \
+        return q4_K_twin_depth(k_of(shape), assay_digits(class_numerics));                         \
+    }                                                                                              \
+    const struct assay_kernel op_name##_ref_##class_name = {                                       \
+        .op = #op_name,                                                                            \
+        .name = "ref-" #class_name,                                                                \
+        .tier = "ref",                                                                             \
+        .numerics = class_numerics,                                                                \
+        .twin = 1,                                                                                 \
+        .depth = depth_##class_name,                                                               \
+        .run = run_##class_name,                                                                   \
+    };
+#define Q4_K_TWIN_KERNELS(op_name, k_of)            \
+    Q4_K_TWIN_KERNEL(op_name, k_of, i8, ASSAY_I8)   \
+    Q4_K_TWIN_KERNEL(op_name, k_of, i16, ASSAY_I16) \
+    Q4_K_TWIN_KERNEL(op_name, k_of, i24, ASSAY_I24)
 
 /* The oracle, for `rows` rows of dst. */
 void q4_K_matmul_expect(q4_K_products *products, const void *shape, const void *args, int64_t rows,

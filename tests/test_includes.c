@@ -29,8 +29,9 @@ static const char *const libc[] = {
     "threads.h",  "time.h",     "uchar.h",  "wchar.h",       "wctype.h"};
 static const char *const tier_system[] = {"immintrin.h", "omp.h"};
 static const char *const opt_system[] = {"cpuid.h"};
-static const char *const harness_own[] = {"ref/op.h",  "ref/kernel.h", "ref/layer.h",
-                                          "ref/f16.h", "opt/cpu.h",    "opt/kernels.h"};
+static const char *const harness_own[] = {"ref/op.h",     "ref/kernel.h",        "ref/layer.h",
+                                          "ref/f16.h",    "ref/activation_i8.h", "opt/cpu.h",
+                                          "opt/kernels.h"};
 static const char *const gsl_files[] = {"harness/statistics.c", "harness/bench.c",
                                         "harness/random.c", "harness/random.h"};
 static const char *const jansson_files[] = {

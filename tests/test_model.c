@@ -28,7 +28,8 @@ static void test_mapped(void)
     struct gguf gguf;
     struct error error;
     CU_ASSERT_TRUE_FATAL(gguf_open(&gguf, GOLDEN, &error));
-    CU_ASSERT_TRUE_FATAL(expectation_make(&x, item, NEEDS_TWIN | NEEDS_ROUNDED, &options, &error));
+    CU_ASSERT_TRUE_FATAL(
+        expectation_make(&x, item, 1u << ASSAY_I8 | 1u << ASSAY_F16, &options, &error));
     const uint8_t *w = x.inputs[0].pointers[0];
     const int32_t *tpe = x.inputs[0].pointers[3];
     size_t expert_bytes = (size_t)(shape->m * shape->k / Q4_K_BLOCK * Q4_K_BLOCK_BYTES);
@@ -118,7 +119,7 @@ static void test_wrong(void)
     struct cases cases = one_case("q4_K_gemm_moe_id top_k=1 tokens=2 routing=uniform fill=model "
                                   "weights=" GOLDEN ":blk.1.ffn_gate_exps.weight");
     CU_ASSERT_TRUE_FATAL(
-        expectation_make(&x, &cases.items[0], NEEDS_TWIN | NEEDS_ROUNDED, &options, &error));
+        expectation_make(&x, &cases.items[0], 1u << ASSAY_I8 | 1u << ASSAY_F16, &options, &error));
     CU_ASSERT_EQUAL(check_wrong(&x, run_narrow, reason, sizeof(reason)), PASS); /* not that far */
     CU_ASSERT_EQUAL(check_wrong(&x, run_all_experts, reason, sizeof(reason)), FAIL);
     CU_ASSERT_EQUAL(check_wrong(&x, run_before, reason, sizeof(reason)), FAIL);
@@ -159,7 +160,7 @@ static void test_large(void)
     struct cases cases = one_case(key);
     CU_ASSERT_TRUE(case_bytes(&cases.items[0]) < 1 << 20);
     CU_ASSERT_TRUE_FATAL(
-        expectation_make(&x, &cases.items[0], NEEDS_TWIN | NEEDS_ROUNDED, &options, &error));
+        expectation_make(&x, &cases.items[0], 1u << ASSAY_I8 | 1u << ASSAY_F16, &options, &error));
     for (uint32_t i = 0; i < own->count; i++) {
         const struct assay_kernel *kernel = own->kernels[i];
         if (strcmp(kernel->op, "q4_K_gemm_moe_id") != 0 ||
@@ -220,7 +221,8 @@ static void test_biased(void)
                  "blk.0.ffn_up_exps.weight",
                  seed, path);
         struct cases cases = one_case(key);
-        CU_ASSERT_TRUE_FATAL(expectation_make(&x, &cases.items[0], true, &options, &error));
+        CU_ASSERT_TRUE_FATAL(
+            expectation_make(&x, &cases.items[0], 1u << ASSAY_I8, &options, &error));
         CU_ASSERT_EQUAL(check_one(&x, &q4_K_gemm_moe_id_ref_i8, reason, sizeof(reason)), PASS);
         expectation_free(&x);
         cases_free(&cases);

@@ -106,11 +106,17 @@ AVX2_INLINE void quantize_digits(const float *x, const int digits, const struct 
     }
 }
 
-/* activation_i8_quantize. */
-static inline void i8_quantize(const float *x, struct i8_block *block)
+/* activation_quantize_block. */
+static inline void i8_quantize(const float *x, int digits, struct i8_block *blocks)
 {
-    const struct digit_place to = {block->q, block->sums, &block->d};
-    quantize_digits(x, 1, &to);
+    struct digit_place to[ACTIVATION_MAX_DIGITS];
+    for (int j = 0; j < digits; j++)
+        to[j] = (struct digit_place){blocks[j].q, blocks[j].sums, &blocks[j].d};
+    switch (digits) {
+    case 1: quantize_digits(x, 1, to); break;
+    case 2: quantize_digits(x, 2, to); break;
+    default: quantize_digits(x, 3, to); break;
+    }
 }
 
 #endif

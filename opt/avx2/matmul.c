@@ -35,13 +35,14 @@ static int64_t source_bytes(const struct matmul *matmul, enum matmul_class class
     int64_t blocks = source_blocks(matmul);
     if (class == MATMUL_F32)
         return 0;
-    return scratch_part(assay_mul(blocks, class == MATMUL_I8 ? sizeof(struct i8_block)
-                                                             : Q4_K_BLOCK * sizeof(float)));
+    if (class == MATMUL_F16)
+        return scratch_part(assay_mul(blocks, Q4_K_BLOCK * sizeof(float)));
+    return scratch_part(assay_mul(blocks, matmul_digits(class) * sizeof(struct i8_block)));
 }
 
 static int64_t room_bytes(const struct matmul *matmul, enum matmul_class class)
 {
-    if (class == MATMUL_I8)
+    if (matmul_digits(class) > 0)
         return assay_mul(matmul->k / Q4_K_BLOCK, PANEL_BYTES);
     return scratch_part(sizeof(struct f32_room));
 }
@@ -68,11 +69,12 @@ struct matmul_job avx2_matmul_plan(const struct matmul *matmul, enum matmul_clas
 void avx2_matmul_sources(const struct matmul_job *job)
 {
     int64_t n = job->class == MATMUL_F32 ? 0 : source_blocks(&job->matmul);
+    int digits = matmul_digits(job->class);
 #pragma omp for schedule(static)
     for (int64_t b = 0; b < n; b++) {
         const float *x = job->matmul.src + b * Q4_K_BLOCK;
-        if (job->class == MATMUL_I8)
-            i8_quantize(x, (struct i8_block *)job->prepared_sources + b);
+        if (digits > 0)
+            i8_quantize(x, digits, (struct i8_block *)job->prepared_sources + b * digits);
         else
             f32_round_block(x, (float *)job->prepared_sources + b * Q4_K_BLOCK);
     }
@@ -137,11 +139,23 @@ static void panel_f32(const struct panel_task *task, struct f32_room *room)
     store_sums(task, 0, task->n, room->sums);
 }
 
+/* The sums of each token's digits, from the top; in place. */
+static void add_digits(int64_t tokens, int digits, float (*sums)[PANEL_ROWS])
+{
+    for (int64_t t = 0; t < tokens; t++) {
+        __m256 sum = _mm256_loadu_ps(sums[t * digits]);
+        for (int j = 1; j < digits; j++)
+            sum = _mm256_add_ps(sum, _mm256_loadu_ps(sums[t * digits + j]));
+        _mm256_storeu_ps(sums[t], sum);
+    }
+}
+
 static void panel_i8(const struct panel_task *task, uint8_t *panel)
 {
     const struct matmul_job *job = task->job;
     const struct i8_block *quantized = job->prepared_sources, *x[I8_TILE];
-    int64_t tiles = divide_up(task->n, I8_TILE);
+    const int digits = matmul_digits(job->class);
+    int64_t tiles = divide_up(task->n, I8_TILE / digits);
     for (int64_t b = 0; tiles > 1 && b < job->blocks; b++)
         panel_pack(&task->from, b, panel + b * PANEL_BYTES);
     for (int64_t i = 0; i < tiles; i++) {
@@ -149,15 +163,16 @@ static void panel_i8(const struct panel_task *task, uint8_t *panel)
         int64_t count = tile_start(task->n, tiles, i + 1) - first;
         float sums[I8_TILE][PANEL_ROWS] = {{0}};
         for (int64_t t = 0; t < count; t++)
-            x[t] = quantized + source_row(task, first + t) * job->blocks;
+            x[t] = quantized + source_row(task, first + t) * job->blocks * digits;
         if (tiles > 1)
-            i8_tile(panel, job->blocks, x, count, sums);
+            i8_tile(panel, job->blocks, x, count, digits, sums);
         for (int64_t b = 0; tiles == 1 && b < job->blocks; b++) {
             panel_pack(&task->from, b, panel);
-            i8_tile(panel, 1, x, count, sums);
+            i8_tile(panel, 1, x, count, digits, sums);
             for (int64_t t = 0; t < count; t++)
-                x[t]++;
+                x[t] += digits;
         }
+        add_digits(count, digits, sums);
         store_sums(task, first, count, sums);
     }
 }
@@ -172,7 +187,7 @@ void avx2_matmul_rows(const struct matmul_job *job, const struct pair_list *list
     for (int64_t row = rows.first; row < last; row += PANEL_ROWS) {
         struct panel_task task = {job,    panel_source(w, mm->rows, job->blocks, row), row, list, 0,
                                   list->n};
-        if (job->class == MATMUL_I8) {
+        if (matmul_digits(job->class) > 0) {
             panel_i8(&task, room);
             continue;
         }
@@ -224,7 +239,7 @@ int64_t avx2_matmul_scratch(const struct matmul_op *op, enum matmul_class class,
 int64_t avx2_matmul_depth(const struct matmul_op *op, enum matmul_class class, const void *shape)
 {
     int64_t k = op->sizes(shape).k;
-    if (class == MATMUL_I8)
-        return q4_K_dot_i8_depth(k);
+    if (matmul_digits(class) > 0)
+        return q4_K_twin_depth(k, matmul_digits(class));
     return f32_depth(k) - (class == MATMUL_F16); /* whose weights are exact */
 }

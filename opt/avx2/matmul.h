@@ -5,7 +5,7 @@
  * panel (panel.h), row r in 32-bit lane r, and every panel meets all pairs of the list, in tiles of
  * nearly equal size. Rows past m are zero blocks in the panel and are not stored.
  *
- * i8: source rows are quantized once into scratch; a whole panel is packed, then each tile of tokens
+ * i8, i16, i24: source rows are quantized once into scratch; a whole panel is packed, then each tile of tokens
  * walks it (dot_i8.h: why nothing overflows); for a single tile each super-block is used at once.
  * f32: each super-block of a panel is dequantized once for up to F32_PAIRS pairs, whose sums wait in
  * scratch (dot_f32.h). f16: the same, with weights and activations rounded to f16.
@@ -15,7 +15,13 @@
 
 #include "opt/avx2/common.h"
 
-enum matmul_class { MATMUL_F32, MATMUL_F16, MATMUL_I8 };
+enum matmul_class { MATMUL_F32, MATMUL_F16, MATMUL_I8, MATMUL_I16, MATMUL_I24 };
+
+/* int8 digits of an activation; 0: class f32 or f16. */
+static inline int matmul_digits(enum matmul_class class)
+{
+    return class < MATMUL_I8 ? 0 : (int)(class - MATMUL_I8) + 1;
+}
 
 /* The pairs of one matrix; pairs NULL: 0 .. n-1. */
 struct pair_list {
@@ -50,7 +56,7 @@ struct matmul_job {
     struct matmul matmul;
     enum matmul_class class;
     int64_t blocks, chunks; /* of a row; of a matrix's rows */
-    void *prepared_sources; /* class i8: quantized; class f16: rounded */
+    void *prepared_sources; /* integer classes: quantized; class f16: rounded */
     uint8_t *rooms;         /* of the threads */
     int64_t room_bytes;
 };
@@ -92,5 +98,19 @@ int64_t avx2_matmul_depth(const struct matmul_op *op, enum matmul_class class, c
     {                                                                                          \
         return avx2_matmul_depth(&(op), class, shape);                                         \
     }
+
+/* Kernel OP_avx2_CLASS of the op that the file's `op` describes. */
+#define MATMUL_KERNEL(op_name, class_name, CLASS, twin_)      \
+    MATMUL_FUNCTIONS(op, class_name, MATMUL_##CLASS)          \
+    const struct assay_kernel op_name##_avx2_##class_name = { \
+        .op = #op_name,                                       \
+        .name = "avx2-" #class_name,                          \
+        .tier = "avx2",                                       \
+        .numerics = ASSAY_##CLASS,                            \
+        .twin = twin_,                                        \
+        .depth = depth_##class_name,                          \
+        .scratch_bytes = scratch_##class_name,                \
+        .run = run_##class_name,                              \
+    };
 
 #endif

@@ -54,37 +54,9 @@ int64_t avx2_moe_matmul_lists_bytes(const void *shape)
 
 static const struct matmul_op op = {&q4_K_gemm_moe_id_op, avx2_moe_matmul_sizes,
                                     avx2_moe_matmul_bind, avx2_moe_matmul_lists_bytes};
-MATMUL_FUNCTIONS(op, f32, MATMUL_F32)
-MATMUL_FUNCTIONS(op, f16, MATMUL_F16)
-MATMUL_FUNCTIONS(op, i8, MATMUL_I8)
 
-const struct assay_kernel q4_K_gemm_moe_id_avx2_f32 = {
-    .op = "q4_K_gemm_moe_id",
-    .name = "avx2-f32",
-    .tier = "avx2",
-    .numerics = ASSAY_F32,
-    .depth = depth_f32,
-    .scratch_bytes = scratch_f32,
-    .run = run_f32,
-};
-
-const struct assay_kernel q4_K_gemm_moe_id_avx2_f16 = {
-    .op = "q4_K_gemm_moe_id",
-    .name = "avx2-f16",
-    .tier = "avx2",
-    .numerics = ASSAY_F16,
-    .depth = depth_f16,
-    .scratch_bytes = scratch_f16,
-    .run = run_f16,
-};
-
-const struct assay_kernel q4_K_gemm_moe_id_avx2_i8 = {
-    .op = "q4_K_gemm_moe_id",
-    .name = "avx2-i8",
-    .tier = "avx2",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_i8,
-    .scratch_bytes = scratch_i8,
-    .run = run_i8,
-};
+MATMUL_KERNEL(q4_K_gemm_moe_id, f32, F32, 0)
+MATMUL_KERNEL(q4_K_gemm_moe_id, f16, F16, 0)
+MATMUL_KERNEL(q4_K_gemm_moe_id, i8, I8, 1)
+MATMUL_KERNEL(q4_K_gemm_moe_id, i16, I16, 1)
+MATMUL_KERNEL(q4_K_gemm_moe_id, i24, I24, 1)

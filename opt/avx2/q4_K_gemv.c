@@ -35,26 +35,8 @@ static int64_t lists_bytes(const void *shape)
 }
 
 static const struct matmul_op op = {&q4_K_gemv_op, sizes, bind, lists_bytes};
-MATMUL_FUNCTIONS(op, f32, MATMUL_F32)
-MATMUL_FUNCTIONS(op, i8, MATMUL_I8)
 
-const struct assay_kernel q4_K_gemv_avx2_f32 = {
-    .op = "q4_K_gemv",
-    .name = "avx2-f32",
-    .tier = "avx2",
-    .numerics = ASSAY_F32,
-    .depth = depth_f32,
-    .scratch_bytes = scratch_f32,
-    .run = run_f32,
-};
-
-const struct assay_kernel q4_K_gemv_avx2_i8 = {
-    .op = "q4_K_gemv",
-    .name = "avx2-i8",
-    .tier = "avx2",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_i8,
-    .scratch_bytes = scratch_i8,
-    .run = run_i8,
-};
+MATMUL_KERNEL(q4_K_gemv, f32, F32, 0)
+MATMUL_KERNEL(q4_K_gemv, i8, I8, 1)
+MATMUL_KERNEL(q4_K_gemv, i16, I16, 1)
+MATMUL_KERNEL(q4_K_gemv, i24, I24, 1)

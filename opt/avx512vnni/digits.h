@@ -124,11 +124,17 @@ ALWAYS_INLINE void quantize_digits(const float *x, const int digits, const struc
     quantize_places(x, digits, true, to);
 }
 
-/* The bits of activation_i8_quantize, sums reordered. */
-static inline void quantize_block(const float *x, struct digits *out)
+/* The digits of a block side by side, sums reordered. */
+static inline void quantize_block(const float *x, int digits, struct digits *out)
 {
-    const struct digit_place to = {out->q, out->sums, &out->d};
-    quantize_places(x, 1, false, &to);
+    struct digit_place to[ACTIVATION_MAX_DIGITS];
+    for (int j = 0; j < digits; j++)
+        to[j] = (struct digit_place){out[j].q, out[j].sums, &out[j].d};
+    switch (digits) {
+    case 1: quantize_places(x, 1, false, to); break;
+    case 2: quantize_places(x, 2, false, to); break;
+    default: quantize_places(x, 3, false, to); break;
+    }
 }
 
 #endif

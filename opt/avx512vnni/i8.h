@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Class i8: panels times quantized activations, with the bits of q4_K_add_i8.
+ * Classes i8, i16 and i24: panels times quantized activations, with the bits of the scalar twins.
  *
  * A lane is a row. A line of a panel holds four weights of each row; they are the unsigned operand
- * of vpdpbusd, and the token's four digits, broadcast from memory, the signed one. Low and high
+ * of vpdpbusd, and four digits of a token, broadcast from memory, the signed one. Low and high
  * nibbles belong to sub-blocks 2g and 2g+1. A sub-block's sum is multiplied by its scale; the mins
- * meet the digits' sums in vpdpwssd. Tiles of up to six tokens share the unpacked nibbles: 12 sums,
- * 6 isum and 6 results stay in registers.
+ * meet the digits' sums in vpdpwssd.
  *
- * No overflow: |sub-block sum| <= 32*15*127 = 60960, |isum| <= 8*63*60960 < 2^25, and
- * |msum| <= 8*63*4064 < 2^21.
+ * A token of D digits is D virtual tokens, each with sums of its own, which are added from the top
+ * when they are stored. The blocks of a token are those of its digits side by side, so that one
+ * pointer serves them all. Tiles of up to six virtual tokens share the unpacked nibbles: 12 sums, 6
+ * isum and 6 results stay in registers.
+ *
+ * No overflow: |sub-block sum| <= 32*15*128 = 61440, |isum| <= 8*63*61440 < 2^25, and
+ * |msum| <= 8*63*4096 < 2^21.
  */
 #ifndef ASSAY_OPT_AVX512VNNI_I8_H
 #define ASSAY_OPT_AVX512VNNI_I8_H
@@ -17,7 +21,7 @@
 #include "opt/avx512vnni/digits.h"
 #include "opt/avx512vnni/panel.h"
 
-#define TILE_I8_MAX 6
+#define TILE_I8_MAX 6 /* virtual tokens */
 
 /* acc + four unsigned bytes of w times four signed bytes at x, which every lane gets. In assembly
  * because gcc loads the broadcast into a register first. */
@@ -34,10 +38,11 @@ ALWAYS_INLINE __m512i dot_pair_broadcast(__m512i acc, __m512i w, const int16_t *
     return acc;
 }
 
-/* isum of a super-block for T tokens. The loop over pairs of sub-blocks is not unrolled: compilers
- * would mix its rounds and run out of registers. */
-ALWAYS_INLINE void tile_isum(const int T, const uint8_t *block, const struct panel_scales *scales,
-                             const struct digits *const x[], __m512i isum[])
+/* isum of a super-block for T virtual tokens, D of them at each x. The loop over pairs of sub-blocks
+ * is not unrolled: compilers would mix its rounds and run out of registers. */
+ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
+                             const struct panel_scales *scales, const struct digits *const x[],
+                             __m512i isum[])
 {
     const __m512i low4 = _mm512_set1_epi8(15);
     /* Bytes 0 and 1 of a lane: scales of sub-blocks 2g and 2g+1. */
@@ -59,8 +64,9 @@ ALWAYS_INLINE void tile_isum(const int T, const uint8_t *block, const struct pan
             __m512i high = _mm512_and_si512(_mm512_srli_epi16(line, 4), low4);
             UNROLL
             for (int t = 0; t < T; t++) {
-                even[t] = dot_broadcast(even[t], low, x[t]->q + 64 * g + 4 * c);
-                odd[t] = dot_broadcast(odd[t], high, x[t]->q + 64 * g + 32 + 4 * c);
+                const int8_t *q = x[t / D][t % D].q + 64 * g + 4 * c;
+                even[t] = dot_broadcast(even[t], low, q);
+                odd[t] = dot_broadcast(odd[t], high, q + 32);
             }
         }
         __m512i scale_even = byte_of_lanes(scale_pairs[g], 0);
@@ -83,25 +89,27 @@ struct panel_i8 {
     int ahead_lines; /* of 64 bytes, for each super-block */
 };
 
-/* y[t][first_row + 0..15] = panel times x[t] for T tokens. */
-ALWAYS_INLINE void tile_i8(const int T, const struct panel_i8 *panel,
+/* y[i][first_row + 0..15] = panel times tokens[i] for `count` tokens of D digits. */
+ALWAYS_INLINE void tile_i8(const int count, const int D, const struct panel_i8 *panel,
                            const struct digits *const tokens[], float *const y[])
 {
+    const int T = count * D;
     const __m512i even_bytes = _mm512_set1_epi32(0x00ff00ff);
     const uint8_t *block = panel->packed, *ahead = panel->ahead;
     const struct digits *x[TILE_I8_MAX];
     __m512 acc[TILE_I8_MAX];
     UNROLL
-    for (int t = 0; t < T; t++) {
-        x[t] = tokens[t];
+    for (int i = 0; i < count; i++)
+        x[i] = tokens[i];
+    UNROLL
+    for (int t = 0; t < T; t++)
         acc[t] = _mm512_setzero_ps();
-    }
     for (int64_t b = 0; b < panel->blocks; b++, block += PANEL_BLOCK_BYTES) {
         for (int i = 0; i < panel->ahead_lines; i++, ahead += 64)
             _mm_prefetch(ahead, _MM_HINT_T1);
         struct panel_scales scales = panel_scales(block);
         __m512i isum[TILE_I8_MAX];
-        tile_isum(T, block, &scales, x, isum);
+        tile_isum(T, D, block, &scales, x, isum);
         __m512i min02 = _mm512_and_si512(scales.min[0], even_bytes);
         __m512i min46 = _mm512_and_si512(scales.min[1], even_bytes);
         __m512i min13 = _mm512_and_si512(_mm512_srli_epi32(scales.min[0], 8), even_bytes);
@@ -109,43 +117,60 @@ ALWAYS_INLINE void tile_i8(const int T, const struct panel_i8 *panel,
         __m512 d = panel_halves(block, PANEL_D), dmin = panel_halves(block, PANEL_DMIN);
         UNROLL
         for (int t = 0; t < T; t++) {
+            const struct digits *digit = x[t / D] + t % D;
             __m512i msum = _mm512_setzero_si512();
-            msum = dot_pair_broadcast(msum, min02, x[t]->sums);
-            msum = dot_pair_broadcast(msum, min46, x[t]->sums + 2);
-            msum = dot_pair_broadcast(msum, min13, x[t]->sums + 4);
-            msum = dot_pair_broadcast(msum, min57, x[t]->sums + 6);
+            msum = dot_pair_broadcast(msum, min02, digit->sums);
+            msum = dot_pair_broadcast(msum, min46, digit->sums + 2);
+            msum = dot_pair_broadcast(msum, min13, digit->sums + 4);
+            msum = dot_pair_broadcast(msum, min57, digit->sums + 6);
             __m512 scaled = _mm512_mul_ps(d, _mm512_cvtepi32_ps(isum[t]));
             __m512 value = _mm512_fnmadd_ps(dmin, _mm512_cvtepi32_ps(msum), scaled);
-            acc[t] = _mm512_fmadd_ps(value, _mm512_set1_ps(x[t]->d), acc[t]);
-            x[t]++;
+            acc[t] = _mm512_fmadd_ps(value, _mm512_set1_ps(digit->d), acc[t]);
         }
+        UNROLL
+        for (int i = 0; i < count; i++)
+            x[i] += D;
     }
     UNROLL
-    for (int t = 0; t < T; t++)
-        _mm512_mask_storeu_ps(y[t] + panel->first_row, panel->rows, acc[t]);
+    for (int i = 0; i < count; i++) {
+        __m512 sum = acc[D * i];
+        UNROLL
+        for (int j = 1; j < D; j++)
+            sum = _mm512_add_ps(sum, acc[D * i + j]);
+        _mm512_mask_storeu_ps(y[i] + panel->first_row, panel->rows, sum);
+    }
 }
 
-#define TILE_I8(T)                                                                        \
-    static void tile_i8_##T(const struct panel_i8 *panel, const struct digits *const x[], \
-                            float *const y[])                                             \
-    {                                                                                     \
-        tile_i8(T, panel, x, y);                                                          \
+#define TILE_I8(D, count)                                                               \
+    static void tile_i8_##D##_##count(const struct panel_i8 *panel,                     \
+                                      const struct digits *const x[], float *const y[]) \
+    {                                                                                   \
+        tile_i8(count, D, panel, x, y);                                                 \
     }
-TILE_I8(1)
-TILE_I8(2)
-TILE_I8(3)
-TILE_I8(4)
-TILE_I8(5)
-TILE_I8(6)
+TILE_I8(1, 1)
+TILE_I8(1, 2)
+TILE_I8(1, 3)
+TILE_I8(1, 4)
+TILE_I8(1, 5)
+TILE_I8(1, 6)
+TILE_I8(2, 1)
+TILE_I8(2, 2)
+TILE_I8(2, 3)
+TILE_I8(3, 1)
+TILE_I8(3, 2)
 
 typedef void tile_i8_fn(const struct panel_i8 *panel, const struct digits *const x[],
                         float *const y[]);
-static tile_i8_fn *const tiles_i8[] = {NULL,      tile_i8_1, tile_i8_2, tile_i8_3,
-                                       tile_i8_4, tile_i8_5, tile_i8_6};
+/* By digits and tokens. */
+static tile_i8_fn *const tiles_i8[ACTIVATION_MAX_DIGITS + 1][TILE_I8_MAX + 1] = {
+    [1] = {NULL, tile_i8_1_1, tile_i8_1_2, tile_i8_1_3, tile_i8_1_4, tile_i8_1_5, tile_i8_1_6},
+    [2] = {NULL, tile_i8_2_1, tile_i8_2_2, tile_i8_2_3},
+    [3] = {NULL, tile_i8_3_1, tile_i8_3_2},
+};
 
 /* Tokens that go through a panel while it is in L1. */
 struct tokens_i8 {
-    int n;
+    int n, digits;
     const struct digits *x[TOKEN_GROUP];
     float *y[TOKEN_GROUP]; /* of row 0 */
 };
@@ -157,10 +182,11 @@ struct tiling_i8 {
     int tiles, size, larger, lines, more_lines;
 };
 
-static inline struct tiling_i8 tiling_i8(int tokens)
+static inline struct tiling_i8 tiling_i8(int tokens, int digits)
 {
     struct tiling_i8 t;
-    t.tiles = (tokens + TILE_I8_MAX - 1) / TILE_I8_MAX;
+    int most = TILE_I8_MAX / digits;
+    t.tiles = (tokens + most - 1) / most;
     t.size = tokens / t.tiles;
     t.larger = tokens % t.tiles;
     t.lines = PANEL_BLOCK_BYTES / 64 / t.tiles;
@@ -174,7 +200,7 @@ static inline void panels_i8(const struct matrix *matrix, const uint8_t *packed,
                              int64_t last, const struct tokens_i8 *tokens, uint8_t *scratch)
 {
     const int64_t panel_bytes = matrix->blocks * PANEL_BLOCK_BYTES;
-    const struct tiling_i8 tiling = tiling_i8(tokens->n);
+    const struct tiling_i8 tiling = tiling_i8(tokens->n, tokens->digits);
     for (int64_t p = first; p < last; p++) {
         struct panel_i8 panel = {.blocks = matrix->blocks, .first_row = p * PANEL_ROWS};
         panel.rows = first_lanes(panel_rows(matrix, p));
@@ -186,7 +212,7 @@ static inline void panels_i8(const struct matrix *matrix, const uint8_t *packed,
         for (int i = 0, t = 0; i < tiling.tiles; i++) {
             int n = tiling.size + (i < tiling.larger);
             panel.ahead_lines = panel.ahead ? tiling.lines + (i < tiling.more_lines) : 0;
-            tiles_i8[n](&panel, tokens->x + t, tokens->y + t);
+            tiles_i8[tokens->digits][n](&panel, tokens->x + t, tokens->y + t);
             if (panel.ahead)
                 panel.ahead += 64 * panel.ahead_lines * panel.blocks;
             t += n;

@@ -11,9 +11,9 @@
 #define THREAD_BLOCKS 512 /* fewer super-blocks than this are not worth a thread */
 #define SHARED_BLOCKS 64  /* of activations; fewer are prepared by one thread */
 
-static bool is_i8(enum matmul_class class)
+static bool is_integer(enum matmul_class class)
 {
-    return class == MATMUL_I8 || class == MATMUL_I8_PACKED;
+    return matmul_digits(class) > 0;
 }
 
 static int64_t source_blocks(const struct matmul *matmul)
@@ -26,14 +26,16 @@ static int64_t source_bytes(const struct matmul *matmul, enum matmul_class class
     int64_t blocks = source_blocks(matmul);
     if (class == MATMUL_F32)
         return 0;
-    return line_bytes(blocks, is_i8(class) ? sizeof(struct digits) : Q4_K_BLOCK * sizeof(float));
+    if (class == MATMUL_F16)
+        return line_bytes(blocks, Q4_K_BLOCK * sizeof(float));
+    return line_bytes(assay_mul(blocks, matmul_digits(class)), sizeof(struct digits));
 }
 
 static int64_t thread_bytes(const struct matmul *matmul, enum matmul_class class)
 {
-    if (class == MATMUL_I8_PACKED)
+    if (class >= MATMUL_I8_PACKED)
         return 0;
-    return is_i8(class) ? packed_bytes(1, 1, matmul->k) : (int64_t)sizeof(struct scratch_f32);
+    return is_integer(class) ? packed_bytes(1, 1, matmul->k) : (int64_t)sizeof(struct scratch_f32);
 }
 
 int64_t avx512vnni_matmul_work_bytes(const struct matmul *sizes, enum matmul_class class,
@@ -66,10 +68,11 @@ int avx512vnni_matmul_plan(struct matmul_job *job, const struct matmul *matmul,
 void avx512vnni_matmul_sources(const struct matmul_job *job, int rank, int team)
 {
     int64_t n = source_blocks(&job->matmul), last = share_start(n, rank + 1, team);
+    int digits = matmul_digits(job->class);
     for (int64_t b = share_start(n, rank, team); b < last; b++) {
         const float *x = job->matmul.src + b * Q4_K_BLOCK;
-        if (is_i8(job->class))
-            quantize_block(x, (struct digits *)job->prepared_sources + b);
+        if (digits > 0)
+            quantize_block(x, digits, (struct digits *)job->prepared_sources + b * digits);
         else if (job->class == MATMUL_F16)
             round_block(x, (float *)job->prepared_sources + b * Q4_K_BLOCK);
     }
@@ -87,9 +90,9 @@ static int64_t pair_of(const struct pair_list *list, int64_t i)
 }
 
 /* Pairs first to last - 1 of a list, panels [panel, end). */
-static void group_i8(const struct matmul_job *job, const struct matrix *matrix,
-                     const struct pair_list *list, int64_t first, int64_t last, int64_t panel,
-                     int64_t end, uint8_t *scratch)
+static void group_digits(const struct matmul_job *job, const struct matrix *matrix,
+                         const struct pair_list *list, int64_t first, int64_t last, int64_t panel,
+                         int64_t end, uint8_t *scratch)
 {
     const struct matmul *mm = &job->matmul;
     const struct digits *digits = job->prepared_sources;
@@ -98,9 +101,10 @@ static void group_i8(const struct matmul_job *job, const struct matrix *matrix,
         packed = job->packed + list->matrix * packed_bytes(1, mm->m, mm->k);
     struct tokens_i8 tokens;
     tokens.n = (int)(last - first);
+    tokens.digits = matmul_digits(job->class);
     for (int t = 0; t < tokens.n; t++) {
         int64_t pair = pair_of(list, first + t);
-        tokens.x[t] = digits + source_row(mm, pair) * job->blocks;
+        tokens.x[t] = digits + source_row(mm, pair) * job->blocks * tokens.digits;
         tokens.y[t] = mm->dst + pair * mm->m;
     }
     panels_i8(matrix, packed, panel, end, &tokens, scratch);
@@ -135,8 +139,8 @@ void avx512vnni_matmul_rows(const struct matmul_job *job, const struct pair_list
     struct matrix matrix = {mm->w, mm->m, job->blocks};
     if (!job->packed)
         matrix.w += list->matrix * mm->m * job->blocks * Q4_K_BLOCK_BYTES;
-    if (is_i8(job->class))
-        group_i8(job, &matrix, list, first, last, panel, end_panel, scratch);
+    if (is_integer(job->class))
+        group_digits(job, &matrix, list, first, last, panel, end_panel, scratch);
     else
         group_f32(job, &matrix, list, first, last, panel, end_panel, scratch);
 }
@@ -145,7 +149,7 @@ static void unit(const struct matmul_job *job, int64_t index, int rank)
 {
     const struct pair_list *list = &job->matmul.lists[index / job->units_of_list];
     int64_t panel = index % job->units_of_list * job->panels_of_unit;
-    int groups = (int)ceil_div(list->n, TOKEN_GROUP);
+    int groups = (int)ceil_div(list->n, avx512vnni_matmul_group(job->class));
     for (int g = 0; g < groups; g++)
         avx512vnni_matmul_rows(job, list, share_start(list->n, g, groups),
                                share_start(list->n, g + 1, groups), panel * PANEL_ROWS,
@@ -202,8 +206,8 @@ int64_t avx512vnni_matmul_depth(const struct matmul_op *op, enum matmul_class cl
                                 const void *shape)
 {
     int64_t k = op->sizes(shape).k;
-    if (is_i8(class))
-        return q4_K_dot_i8_depth(k);
+    if (is_integer(class))
+        return q4_K_twin_depth(k, matmul_digits(class));
     return panels_f32_depth(k) - (class == MATMUL_F16); /* whose weights are exact */
 }
 

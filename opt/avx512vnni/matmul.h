@@ -1,21 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the matmul kernels of this tier share: panels of 16 rows (panel.h) times the activations of
- * the pairs that meet a matrix, in f32 or f16 (f32.h) or int8 (i8.h). An op says which pairs meet
+ * the pairs that meet a matrix, in f32 or f16 (f32.h) or int8 digits (i8.h). An op says which pairs meet
  * which matrix; the rest is here.
  *
  * Source rows are prepared once: quantized, or rounded to f16. Then threads take units of work, some
- * panels of one list; a unit takes its pairs in groups of up to TOKEN_GROUP, a panel meets the
- * tokens of a group in tiles. Groups and tiles are balanced: 17 tokens are three tiles of 6, 6 and
+ * panels of one list; a unit takes its pairs in groups of up to TOKEN_GROUP tokens or digits, a
+ * panel meets the tokens of a group in tiles. Groups and tiles are balanced: 17 tokens are three tiles of 6, 6 and
  * 5. Rows past m are zero blocks in a panel and masked out of the store. A pair's result depends on
  * neither its group nor its tile, so not on the order of lists either.
  */
 #ifndef ASSAY_OPT_AVX512VNNI_MATMUL_H
 #define ASSAY_OPT_AVX512VNNI_MATMUL_H
 
-#include "opt/avx512vnni/common.h"
+#include "opt/avx512vnni/panel.h"
 
-enum matmul_class { MATMUL_F32, MATMUL_F16, MATMUL_I8, MATMUL_I8_PACKED };
+/* PACKED: weights come as panels. */
+enum matmul_class {
+    MATMUL_F32,
+    MATMUL_F16,
+    MATMUL_I8,
+    MATMUL_I16,
+    MATMUL_I24,
+    MATMUL_I8_PACKED,
+    MATMUL_I16_PACKED,
+    MATMUL_I24_PACKED
+};
+
+/* int8 digits of an activation; 0: class f32 or f16. */
+static inline int matmul_digits(enum matmul_class class)
+{
+    return class < MATMUL_I8 ? 0 : (int)(class - MATMUL_I8) % 3 + 1;
+}
 
 /* The pairs of one matrix; pairs NULL: 0 .. n-1. */
 struct pair_list {
@@ -52,7 +68,7 @@ struct matmul_job {
     enum matmul_class class;
     const uint8_t *packed;
     int64_t blocks, panels_of_unit, units_of_list;
-    void *prepared_sources; /* class i8: digits; class f16: rounded activations */
+    void *prepared_sources; /* digits of integer classes; class f16: rounded activations */
     uint8_t *thread_scratch;
     int64_t thread_bytes;
     struct work_queue queue;
@@ -69,7 +85,11 @@ void avx512vnni_matmul_sources(const struct matmul_job *job, int rank, int team)
 void avx512vnni_matmul_products(struct matmul_job *job, int rank);
 
 /* The second step for some of the work: rows [row, end) of a matrix, row a multiple of 16, times pairs
- * first .. last - 1 of a list, at most TOKEN_GROUP. */
+ * first .. last - 1 of a list, at most avx512vnni_matmul_group. */
+static inline int64_t avx512vnni_matmul_group(enum matmul_class class)
+{
+    return TOKEN_GROUP / max_i64(1, matmul_digits(class));
+}
 void avx512vnni_matmul_rows(const struct matmul_job *job, const struct pair_list *list,
                             int64_t first, int64_t last, int64_t row, int64_t end, int rank);
 
@@ -100,5 +120,23 @@ void avx512vnni_matmul_pack(const struct matmul_op *op, const void *shape, const
     {                                                                                          \
         return avx512vnni_matmul_depth(&(op), class, shape);                                   \
     }
+
+/* Kernel OP_avx512vnni_SUFFIX of the op that the file's `op` describes. */
+#define MATMUL_KERNEL(op_name, suffix, label, class_, numerics_, ...)                             \
+    MATMUL_FUNCTIONS(op, suffix, class_)                                                          \
+    const struct assay_kernel op_name##_avx512vnni_##suffix = {.op = #op_name,                    \
+                                                               .name = "avx512vnni-" label,       \
+                                                               .tier = "avx512vnni",              \
+                                                               .numerics = numerics_,             \
+                                                               .depth = depth_##suffix,           \
+                                                               .scratch_bytes = scratch_##suffix, \
+                                                               .run = run_##suffix,               \
+                                                               __VA_ARGS__};
+/* The kernels of an integer class, one for native weights and one for packed ones; the file has
+ * `prepare` and `prepared_bytes`. */
+#define MATMUL_INTEGER_KERNELS(op_name, class_name, CLASS)                                      \
+    MATMUL_KERNEL(op_name, class_name, #class_name, MATMUL_##CLASS, ASSAY_##CLASS, .twin = 1)   \
+    MATMUL_KERNEL(op_name, class_name##_packed, #class_name "-packed", MATMUL_##CLASS##_PACKED, \
+                  ASSAY_##CLASS, .twin = 1, .prepared_bytes = prepared_bytes, .prepare = prepare)
 
 #endif

@@ -149,7 +149,7 @@ static void activate(const struct layer *layer, const struct pair_list *pairs, i
         float *gate = layer->gate + block * Q4_K_BLOCK;
         silu_mul(gate, layer->up + block * Q4_K_BLOCK, Q4_K_BLOCK, gate);
         if (layer->class != MATMUL_F32)
-            quantize_block(gate, &digits[block]);
+            quantize_block(gate, 1, &digits[block]);
     }
 }
 
@@ -283,7 +283,7 @@ static int64_t depth_f32(const void *shape)
 static int64_t depth_i8(const void *shape)
 {
     const shape_t *s = shape;
-    return depth_between(s) + q4_K_dot_i8_depth(s->hidden) + q4_K_dot_i8_depth(s->ffn);
+    return depth_between(s) + q4_K_twin_depth(s->hidden, 1) + q4_K_twin_depth(s->ffn, 1);
 }
 
 const struct assay_kernel moe_ffn_avx512vnni_f32 = {

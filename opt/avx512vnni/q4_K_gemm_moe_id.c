@@ -56,10 +56,6 @@ int64_t avx512vnni_moe_matmul_lists_bytes(const void *shape)
 
 static const struct matmul_op op = {&q4_K_gemm_moe_id_op, avx512vnni_moe_matmul_sizes,
                                     avx512vnni_moe_matmul_bind, avx512vnni_moe_matmul_lists_bytes};
-MATMUL_FUNCTIONS(op, f32, MATMUL_F32)
-MATMUL_FUNCTIONS(op, f16, MATMUL_F16)
-MATMUL_FUNCTIONS(op, i8, MATMUL_I8)
-MATMUL_FUNCTIONS(op, packed, MATMUL_I8_PACKED)
 
 static int64_t prepared_bytes(const void *shape)
 {
@@ -72,46 +68,8 @@ static void prepare(const void *shape, const void *args, void *prepared, int thr
     avx512vnni_matmul_pack(&op, shape, w, prepared, threads);
 }
 
-const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_f32 = {
-    .op = "q4_K_gemm_moe_id",
-    .name = "avx512vnni-f32",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_F32,
-    .depth = depth_f32,
-    .scratch_bytes = scratch_f32,
-    .run = run_f32,
-};
-
-const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_f16 = {
-    .op = "q4_K_gemm_moe_id",
-    .name = "avx512vnni-f16",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_F16,
-    .depth = depth_f16,
-    .scratch_bytes = scratch_f16,
-    .run = run_f16,
-};
-
-const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_i8 = {
-    .op = "q4_K_gemm_moe_id",
-    .name = "avx512vnni-i8",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_i8,
-    .scratch_bytes = scratch_i8,
-    .run = run_i8,
-};
-
-const struct assay_kernel q4_K_gemm_moe_id_avx512vnni_i8_packed = {
-    .op = "q4_K_gemm_moe_id",
-    .name = "avx512vnni-i8-packed",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_packed,
-    .prepared_bytes = prepared_bytes,
-    .prepare = prepare,
-    .scratch_bytes = scratch_packed,
-    .run = run_packed,
-};
+MATMUL_KERNEL(q4_K_gemm_moe_id, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_KERNEL(q4_K_gemm_moe_id, f16, "f16", MATMUL_F16, ASSAY_F16, .twin = 0)
+MATMUL_INTEGER_KERNELS(q4_K_gemm_moe_id, i8, I8)
+MATMUL_INTEGER_KERNELS(q4_K_gemm_moe_id, i16, I16)
+MATMUL_INTEGER_KERNELS(q4_K_gemm_moe_id, i24, I24)

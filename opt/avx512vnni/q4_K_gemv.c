@@ -9,7 +9,7 @@
  *
  * k is a multiple of 256 and so has no tail.
  *
- * i8: a matmul (matmul.h) of one matrix and one pair.
+ * i8, i16, i24: a matmul (matmul.h) of one matrix and one pair.
  */
 #include "ref/q4_K_gemv.h"
 
@@ -203,3 +203,6 @@ const struct assay_kernel q4_K_gemv_avx512vnni_i8_packed = {
     .scratch_bytes = scratch_packed,
     .run = run_packed,
 };
+
+MATMUL_INTEGER_KERNELS(q4_K_gemv, i16, I16)
+MATMUL_INTEGER_KERNELS(q4_K_gemv, i24, I24)

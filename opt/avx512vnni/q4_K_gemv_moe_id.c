@@ -65,9 +65,6 @@ static void bind(const void *shape, const void *args, void *memory, struct matmu
 }
 
 static const struct matmul_op op = {&q4_K_gemv_moe_id_op, sizes, bind, lists_bytes};
-MATMUL_FUNCTIONS(op, f32, MATMUL_F32)
-MATMUL_FUNCTIONS(op, i8, MATMUL_I8)
-MATMUL_FUNCTIONS(op, packed, MATMUL_I8_PACKED)
 
 static int64_t prepared_bytes(const void *shape)
 {
@@ -80,36 +77,7 @@ static void prepare(const void *shape, const void *args, void *prepared, int thr
     avx512vnni_matmul_pack(&op, shape, w, prepared, threads);
 }
 
-const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_f32 = {
-    .op = "q4_K_gemv_moe_id",
-    .name = "avx512vnni-f32",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_F32,
-    .depth = depth_f32,
-    .scratch_bytes = scratch_f32,
-    .run = run_f32,
-};
-
-const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8 = {
-    .op = "q4_K_gemv_moe_id",
-    .name = "avx512vnni-i8",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_i8,
-    .scratch_bytes = scratch_i8,
-    .run = run_i8,
-};
-
-const struct assay_kernel q4_K_gemv_moe_id_avx512vnni_i8_packed = {
-    .op = "q4_K_gemv_moe_id",
-    .name = "avx512vnni-i8-packed",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_packed,
-    .prepared_bytes = prepared_bytes,
-    .prepare = prepare,
-    .scratch_bytes = scratch_packed,
-    .run = run_packed,
-};
+MATMUL_KERNEL(q4_K_gemv_moe_id, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_INTEGER_KERNELS(q4_K_gemv_moe_id, i8, I8)
+MATMUL_INTEGER_KERNELS(q4_K_gemv_moe_id, i16, I16)
+MATMUL_INTEGER_KERNELS(q4_K_gemv_moe_id, i24, I24)

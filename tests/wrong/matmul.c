@@ -374,7 +374,7 @@ static const char *run_gemv(const void *shape, const void *args, enum bug bug)
     }                                                       \
     static int64_t depth_##what##_i8(const void *shape)     \
     {                                                       \
-        return q4_K_dot_i8_depth(k_of(shape));              \
+        return q4_K_twin_depth(k_of(shape), 1);             \
     }                                                       \
     static int64_t depth_##what##_per_32(const void *shape) \
     {                                                       \

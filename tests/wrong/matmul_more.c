@@ -255,7 +255,7 @@ static int64_t depth_ids_order(const void *shape)
 
 static int64_t depth_gemm_i8(const void *shape)
 {
-    return q4_K_dot_i8_depth(((const struct q4_K_gemm_shape *)shape)->k);
+    return q4_K_twin_depth(((const struct q4_K_gemm_shape *)shape)->k, 1);
 }
 
 #define RUN(what, bug)                                                                      \

@@ -78,12 +78,12 @@ static const char *run_gemm(const void *shape, const void *args, const void *pre
 
 static int64_t depth_gemv(const void *shape)
 {
-    return q4_K_dot_i8_depth(((const struct q4_K_gemv_shape *)shape)->k) + 2;
+    return q4_K_twin_depth(((const struct q4_K_gemv_shape *)shape)->k, 1) + 2;
 }
 
 static int64_t depth_gemm(const void *shape)
 {
-    return q4_K_dot_i8_depth(((const struct q4_K_gemm_moe_id_shape *)shape)->k) + 2;
+    return q4_K_twin_depth(((const struct q4_K_gemm_moe_id_shape *)shape)->k, 1) + 2;
 }
 
 #define KERNEL(what, op_, text)                         \

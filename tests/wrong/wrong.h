@@ -30,6 +30,8 @@ extern const struct wrong wrong_matmul_more[];
 extern const size_t n_wrong_matmul_more;
 extern const struct wrong wrong_outliers[];
 extern const size_t n_wrong_outliers;
+extern const struct wrong wrong_digits[];
+extern const size_t n_wrong_digits;
 extern const struct wrong wrong_calls[];
 extern const size_t n_wrong_calls;
 extern const struct wrong wrong_calls_more[];
