@@ -274,6 +274,14 @@ static void test_below(void)
     random_close(&random);
 }
 
+/* 2 * count * exp(-z^2/2) = alpha. */
+static void test_rare_deviation(void)
+{
+    CU_ASSERT_DOUBLE_EQUAL(rare_deviation(1, 2 * exp(-8)), 4, 1e-12);
+    CU_ASSERT_DOUBLE_EQUAL(rare_deviation(1000, 2000 * exp(-32)), 8, 1e-12);
+    CU_ASSERT_DOUBLE_EQUAL(rare_deviation(1024, 1e-9), 7.52966, 1e-5);
+}
+
 static CU_TestInfo orders[] = {
     {"sort", test_sort},
     {"quantile", test_quantile},
@@ -286,6 +294,7 @@ static CU_TestInfo intervals[] = {
     {"mean square", test_mean_square_interval},
     {"mean square of many", test_large_mean_square_interval},
     {"mean", test_mean_interval},
+    {"rare deviation", test_rare_deviation},
     CU_TEST_INFO_NULL,
 };
 

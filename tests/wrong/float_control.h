@@ -4,12 +4,19 @@
 #ifndef ASSAY_TESTS_FLOAT_CONTROL_H
 #define ASSAY_TESTS_FLOAT_CONTROL_H
 
+#include <stdbool.h>
+
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 
 static inline void flush_to_zero(void)
 {
     _mm_setcsr(_mm_getcsr() | 0x8000);
+}
+
+static inline bool flushes_to_zero(void)
+{
+    return _mm_getcsr() & 0x8000;
 }
 
 /* That of SSE and AVX; the x87 unit has its own. */
@@ -27,6 +34,11 @@ static inline void x87_to_double(void)
 }
 #else
 #include <fenv.h>
+
+static inline bool flushes_to_zero(void)
+{
+    return false;
+}
 
 static inline void flush_to_zero(void)
 {
