@@ -141,14 +141,10 @@ static const struct {
     const struct wrong *items;
     const size_t *count;
 } sets[] = {
-    {wrong_matmul, &n_wrong_matmul},
-    {wrong_matmul_more, &n_wrong_matmul_more},
-    {wrong_digits, &n_wrong_digits},
-    {wrong_calls, &n_wrong_calls},
-    {wrong_others, &n_wrong_others},
-    {wrong_elementwise, &n_wrong_elementwise},
-    {wrong_affine, &n_wrong_affine},
-    {wrong_moe_ffn, &n_wrong_moe_ffn},
+    {wrong_matmul, &n_wrong_matmul}, {wrong_matmul_more, &n_wrong_matmul_more},
+    {wrong_digits, &n_wrong_digits}, {wrong_calls, &n_wrong_calls},
+    {wrong_others, &n_wrong_others}, {wrong_elementwise, &n_wrong_elementwise},
+    {wrong_affine, &n_wrong_affine}, {wrong_moe_ffn, &n_wrong_moe_ffn},
 };
 
 static struct trial *make_trials(size_t *count)
