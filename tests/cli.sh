@@ -271,7 +271,7 @@ key=$(cat "$tmp/key")
 is 'test -n "$key"' 'there is a key'
 passes replay "$key" -k '/ref'
 says "PASS q4_K_gemv/ref  $key"
-says '1 cases, 2 checks'
+says '1 cases, 4 checks'
 passes replay 'q4_K_gemv n=3 k=256 fill=exact' -k '/ref$'
 says 'q4_K_gemv n=3 k=256 fill=exact seed=1'
 refuses 'key: unknown op "nosuch"' replay 'nosuch n=1'

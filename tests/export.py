@@ -172,7 +172,7 @@ def sample():
 
 def round_trip(tmp):
     directory, got = tmp / "all", tmp / "all.safetensors"
-    out = passes("export", *sample(), "--dir", directory, "--numerics", "f32,i8,f16")
+    out = passes("export", *sample(), "--dir", directory, "--numerics", "f32,i8,f16,i16,i24")
     cases = manifest(directory)["cases"]
     check(f"{len(cases)} cases: {directory}/manifest.json" in out, out)
     ops = {path.stem for path in (SOURCE / "cases/smoke").glob("*.json")}
@@ -205,38 +205,48 @@ def round_trip(tmp):
             check(case["fill"] == "edge" or (case["fill"] == "exact") == (max(tolerances) == 0),
                   "exact tolerances are 0")
 
-    # i8: the twin passes everywhere, and the oracle's value where no statistics are taken.
-    i8 = [case for case in cases
-          if any(".tolerance.i8" in t["name"] for t in case["expected"]["tensors"])]
-    only = ["-c", "^(" + "|".join(sorted({case["op"] for case in i8})) + ") "]
-    check(len(i8) > 50, "cases of class i8")
-    save(got, results(directory, i8, ".twin.i8"))
-    passes("judge", directory, "--got", got, "--numerics", "i8", *only)
-    fails("out of tolerance", "judge", directory, "--got", got, *only)
-    twins = [case for case in i8
-             if any(".twin.i8" in t["name"] for t in case["expected"]["tensors"])]
+    integer(tmp, directory, cases, "i8", 0.9, 1.1)
+    integer(tmp, directory, cases, "i16", 0.9, 1.1)
+    integer(tmp, directory, cases, "i24", 0.005, 1.0)  # of a serial sum's depth
+    rounded(tmp, directory, cases)
+    one_element(tmp, directory, cases)
+    left_alone(tmp, directory, cases)
+    ties(tmp, directory, cases)
+
+
+def integer(tmp, directory, cases, name, low, high):
+    """The twin of an integer class passes everywhere, its mean square lies between low and high, and
+    the oracle's value passes where no statistics are taken."""
+    got = tmp / f"{name}.safetensors"
+    known = [case for case in cases
+             if any(f".tolerance.{name}" in t["name"] for t in case["expected"]["tensors"])]
+    only = ["-c", "^(" + "|".join(sorted({case["op"] for case in known})) + ") "]
+    check(len(known) > 50, f"cases of class {name}")
+    save(got, results(directory, known, f".twin.{name}"))
+    passes("judge", directory, "--got", got, "--numerics", name, *only)
+    if name != "i24":  # whose errors are those of f32
+        fails("out of tolerance", "judge", directory, "--got", got, *only)
+    twins = [case for case in known
+             if any(f".twin.{name}" in t["name"] for t in case["expected"]["tensors"])]
     twins_only = ["-c", "^(" + "|".join(sorted({case["op"] for case in twins})) + ") "]
-    passes("judge", directory, "--got", got, "--numerics", "i8", "--twin", *twins_only)
+    passes("judge", directory, "--got", got, "--numerics", name, "--twin", *twins_only)
     z = []
     for case in twins:
         expected = expectations(directory, case)
-        name = case["outputs"][0]["name"].removeprefix(case["id"] + "/")
-        columns = [expected[name + part].values for part in
-                   (".rule", "", ".twin.i8", ".tolerance.i8", ".sigma.i8")]
+        output = case["outputs"][0]["name"].removeprefix(case["id"] + "/")
+        columns = [expected[output + part].values for part in
+                   (".rule", "", f".twin.{name}", f".tolerance.{name}", f".sigma.{name}")]
         for rule, value, twin, tolerance, sigma in zip(*columns):
             if rule == 1:
                 check(abs(twin - value) <= tolerance, f"{case['key']}: the twin is off")
             if rule == 1 and case["fill"] == "model":
                 z.append((twin - value) / sigma)
-    check(len(z) > 1000 and 0.9 < sum(v * v for v in z) / len(z) < 1.1, "sigma")
-    save(got, results(directory, i8))
-    passes("judge", directory, "--got", got, "--numerics", "i8", *only)
-    fails("differ from the scalar twin", "judge", directory, "--got", got, "--numerics", "i8",
+    mean_square = sum(v * v for v in z) / len(z)
+    check(len(z) > 1000 and low < mean_square < high, f"sigma of {name}: {mean_square}")
+    save(got, results(directory, known))
+    passes("judge", directory, "--got", got, "--numerics", name, *only)
+    fails("differ from the scalar twin", "judge", directory, "--got", got, "--numerics", name,
           "--twin", *twins_only)
-    rounded(tmp, directory, cases)
-    one_element(tmp, directory, cases)
-    left_alone(tmp, directory, cases)
-    ties(tmp, directory, cases)
 
 
 def rounded(tmp, directory, cases):
@@ -450,7 +460,7 @@ def directories(tmp):
     refuses("--dir is for export", "check", SOURCE / "cases/smoke", "--dir", tmp / "new")
     refuses("--got is for judge", "export", GEMV, "--dir", tmp / "new", "--got", "x")
     refuses("--numerics and --depth are for export and judge", "list", "--depth", "3")
-    refuses("--twin is for judge with --numerics i8", "judge", directory, "--got", "x", "--twin")
+    refuses("--twin is for judge with --numerics i8, i16 or i24", "judge", directory, "--got", "x", "--twin")
     refuses("judge: --numerics must name one class", "judge", directory, "--got", "x",
             "--numerics", "f32,i8")
     refuses("-k and --kernels are not for export and judge", "export", GEMV, "--dir", tmp / "new",

@@ -160,7 +160,8 @@ static inline void add_bounds(const uint8_t *block, const float *x, struct bound
     }
 }
 
-/* Higham's bound for f32; for i8 also half a step of each digit, and what harness/judge.h says. */
+/* Higham's bound for f32; for the integer classes also half a step of the last digit, and what
+ * harness/judge.h says. */
 static inline double bound_of(const struct bounds *b, enum assay_numerics numerics, int64_t depth,
                               int64_t k)
 {
@@ -170,8 +171,10 @@ static inline double bound_of(const struct bounds *b, enum assay_numerics numeri
         return b->half + gamma * (b->magnitude + b->half);
     if (numerics == ASSAY_F32)
         return gamma * b->magnitude + slack;
-    return b->step / 254 + 3 * u * b->step + b->flushed + gamma * (b->magnitude + b->reach / 254) +
-           slack;
+    double half_steps = numerics == ASSAY_I8 ? 254 : numerics == ASSAY_I16 ? 65276 : 16710000;
+    double more = numerics == ASSAY_I8 ? 254 : 126;
+    return b->step / half_steps + 3 * u * b->step + b->flushed +
+           gamma * (b->magnitude + b->reach / more) + slack;
 }
 
 /* Prints how much of a bound a kernel uses up on a file; more than all of it fails. */

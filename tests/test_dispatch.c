@@ -253,13 +253,13 @@ static void test_classes(void)
 {
     static const struct {
         const char *op;
-        bool classes[ASSAY_NUMERICS_COUNT]; /* bits, f32, i8, f16 */
+        bool classes[ASSAY_NUMERICS_COUNT]; /* bits, f32, i8, f16, i16, i24 */
     } known[] = {
-        {"q4_K_dequant", {true, false, false, false}},
-        {"moe_router_topk_softmax", {false, true, false, false}},
-        {"affine_gemv", {false, true, false, false}},
-        {"q4_K_gemm_moe_id", {false, true, true, true}},
-        {"moe_ffn", {false, true, true, false}},
+        {"q4_K_dequant", {true, false, false, false, false, false}},
+        {"moe_router_topk_softmax", {false, true, false, false, false, false}},
+        {"affine_gemv", {false, true, false, false, false, false}},
+        {"q4_K_gemm_moe_id", {false, true, true, true, true, true}},
+        {"moe_ffn", {false, true, true, false, false, false}},
     };
     struct assay_kernel kernel = good;
     for (size_t i = 0; i < COUNT(known); i++) {

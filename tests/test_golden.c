@@ -177,6 +177,12 @@ static void gemv_free(struct gemv_data *data)
     free(data->wanted);
 }
 
+static const struct assay_kernel *const twins[ASSAY_NUMERICS_COUNT] = {
+    [ASSAY_I8] = &q4_K_gemv_ref_i8,
+    [ASSAY_I16] = &q4_K_gemv_ref_i16,
+    [ASSAY_I24] = &q4_K_gemv_ref_i24,
+};
+
 /* All rows of w with row r of x; only row r's result is in the file. Returns err / bound. */
 static double check_gemv_row(const struct gemv_data *data, const struct assay_kernel *kernel,
                              int64_t r, int threads)
@@ -195,10 +201,10 @@ static double check_gemv_row(const struct gemv_data *data, const struct assay_ke
     double bound =
         bound_of(&bounds, (enum assay_numerics)kernel->numerics, kernel->depth(&shape), data->k);
     double used = fabs((double)y[r] - data->wanted[r]) / bound;
-    if (kernel->numerics == ASSAY_I8) {
+    if (twins[kernel->numerics]) {
         float *twin = buffer(data->rows * (int64_t)sizeof(float));
         args.y = twin;
-        call(&q4_K_gemv_ref_i8, &shape, &args, 1);
+        call(twins[kernel->numerics], &shape, &args, 1);
         expect(count_different(y, twin, (size_t)data->rows) == 0, kernel, "not the twin's bits");
         free(twin);
     }
@@ -231,9 +237,11 @@ static void test_gemv_f32(void)
     check_gemv(ASSAY_F32);
 }
 
-static void test_gemv_i8(void)
+static void test_gemv_integer(void)
 {
     check_gemv(ASSAY_I8);
+    check_gemv(ASSAY_I16);
+    check_gemv(ASSAY_I24);
 }
 
 /* amax = 127 makes the scale 1, so that digits are the activations, rounded half to even. */
@@ -496,7 +504,7 @@ static CU_TestInfo blocks[] = {
 static CU_TestInfo kernels[] = {
     {"there are kernels", test_there_are_kernels},
     {"gemv f32", test_gemv_f32},
-    {"gemv i8", test_gemv_i8},
+    {"gemv i8, i16, i24", test_gemv_integer},
     {"activations", test_activations},
     {"ties of digits", test_ties_of_digits},
     {"router", test_router},

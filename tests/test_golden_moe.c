@@ -116,16 +116,21 @@ static double utilisation(const struct data *data, const struct assay_kernel *ke
     return worst;
 }
 
-/* Class i8: the bits of the twin, whichever op they come from. */
+/* Integer classes: the bits of the twin, whichever op they come from. */
 static void check_twin(const struct data *data, const struct assay_kernel *kernel, const float *y)
 {
+    static const struct assay_kernel *const twins[ASSAY_NUMERICS_COUNT] = {
+        [ASSAY_I8] = &q4_K_gemv_moe_id_ref_i8,
+        [ASSAY_I16] = &q4_K_gemv_moe_id_ref_i16,
+        [ASSAY_I24] = &q4_K_gemv_moe_id_ref_i24,
+    };
     const struct product *p = data->product;
-    if (kernel->numerics != ASSAY_I8)
+    if (!twins[kernel->numerics])
         return;
     struct q4_K_gemv_moe_id_shape shape = {EXPERTS, p->m, p->k, p->top_k, data->ne11, p->tokens, 0};
     float *twin = buffer(data->pairs * p->m * (int64_t)sizeof(float));
     struct q4_K_gemv_moe_id_args args = {data->w, data->src, data->ids, twin};
-    call(&q4_K_gemv_moe_id_ref_i8, &shape, &args, 1);
+    call(twins[kernel->numerics], &shape, &args, 1);
     expect(count_different(y, twin, (size_t)(data->pairs * p->m)) == 0, kernel,
            "not the twin's bits");
     free(twin);
@@ -209,7 +214,8 @@ static void check_product(const struct data *data, const struct assay_kernel *ke
 
 static void check_op(const char *op, enum way way)
 {
-    static const enum assay_numerics classes[] = {ASSAY_F32, ASSAY_F16, ASSAY_I8};
+    static const enum assay_numerics classes[] = {ASSAY_F32, ASSAY_F16, ASSAY_I8, ASSAY_I16,
+                                                  ASSAY_I24};
     size_t kernels = 0;
     for (size_t c = 0; c < COUNT(classes); c++) {
         const struct assay_kernel *kernel;
@@ -220,7 +226,7 @@ static void check_op(const char *op, enum way way)
         }
     }
     printf("\n");
-    CU_ASSERT_TRUE(kernels >= 2); /* the reference and the twin */
+    CU_ASSERT_TRUE(kernels >= 4); /* the reference and the twins */
 }
 
 static void test_gemm_direct(void)

@@ -75,6 +75,46 @@ static void test_tolerance_i8(void)
     CU_ASSERT_EQUAL(judge_tolerance(&e, ASSAY_I8, 0), 0.5);
 }
 
+/* half_steps: of the class, in amax. step/half_steps = 1, 3*2^-24*step, flushed = 3,
+ * gamma(4) * (magnitude + reach/126) = (4193303 + 1000)/4194303 = 1, slack = 0.5. */
+static void check_tolerance_of_digits(enum assay_numerics numerics, double half_steps)
+{
+    struct assay_expected e = {.magnitude = 4193303,
+                               .slack = 0.5,
+                               .step = half_steps,
+                               .step_sq = 1e9,
+                               .reach = 126000,
+                               .terms_sq = 1e9,
+                               .flushed = 3};
+    double of_step = 1 + 3 * half_steps / 16777216;
+    CU_ASSERT(near(judge_tolerance(&e, numerics, 4), 4.5 + of_step, 1e-15));
+    e.reach = 0;
+    CU_ASSERT(near(judge_tolerance(&e, numerics, 0), 3.5 + of_step, 1e-15));
+}
+
+static void test_tolerance_of_digits(void)
+{
+    check_tolerance_of_digits(ASSAY_I16, 2 * 32638.0);
+    check_tolerance_of_digits(ASSAY_I24, 2 * 8355000.0);
+}
+
+/* step_sq / (12*top^2) = 9; with u = 2^-24, depth*u^2/6 * max(value^2, terms_sq) = 16. */
+static void test_sigma(void)
+{
+    static const double top[] = {127, 32638, 8355000};
+    static const enum assay_numerics classes[] = {ASSAY_I8, ASSAY_I16, ASSAY_I24};
+    for (size_t i = 0; i < COUNT(classes); i++) {
+        struct assay_expected e = {.step_sq = 108 * top[i] * top[i]};
+        CU_ASSERT(near(judge_sigma(&e, classes[i], 6), 3, 1e-15));
+        e.terms_sq = 0x1p52;
+        CU_ASSERT(near(judge_sigma(&e, classes[i], 6), 5, 1e-15));
+        e.terms_sq = 0x1p40;
+        e.value = -0x1p26;
+        CU_ASSERT(near(judge_sigma(&e, classes[i], 6), 5, 1e-15));
+        CU_ASSERT(near(judge_sigma(&e, classes[i], 24), sqrt(73), 1e-15));
+    }
+}
+
 /* ---- judge_real: one row ---- */
 
 #define ONE_BAD      "1 of 4 judged elements of y is out of tolerance"
@@ -395,6 +435,8 @@ static CU_TestInfo distances[] = {
     {"ulp_distance", test_ulp_distance},
     {"tolerance of f32", test_tolerance_f32},
     {"tolerance of i8", test_tolerance_i8},
+    {"tolerance of i16 and i24", test_tolerance_of_digits},
+    {"sigma of integer classes", test_sigma},
     CU_TEST_INFO_NULL,
 };
 

@@ -122,7 +122,8 @@ static void test_mean_square(void)
     CU_ASSERT_EQUAL(right.z_mean_square, 1);
     CU_ASSERT_EQUAL(right.z_mean, 0);
     struct judgement large = judge_errors(16, 32, 0, twice, 2);
-    CU_ASSERT_TRUE(said(&large, "mean square error is 4 of what rounding to int8 gives, outside "));
+    CU_ASSERT_TRUE(
+        said(&large, "mean square error is 4 of what rounding to digits gives, outside "));
     CU_ASSERT_EQUAL(large.z_mean_square, 4);
     FOUND(large, BIT(STATISTICS));
     SAID(judge_errors(16, 32, 0, half, 2), "");
@@ -136,8 +137,30 @@ static void test_mean_square_below(void)
     SAID(judge(&table->in), "");
     table->in.twin = table->got;
     struct judgement small = judge(&table->in);
-    CU_ASSERT_TRUE(said(&small, "mean square error is 0.25 of what rounding to int8 gives, "));
+    CU_ASSERT_TRUE(said(&small, "mean square error is 0.25 of what rounding to digits gives, "));
     free(table);
+}
+
+/* sigma^2 = 1/4 of the digits, 3/4 of the sums in f32, which may be less: with the twin, errors of 1/2
+ * are small enough to be digits' alone, those of 1/4 are not. */
+static void test_mean_square_of_digits(void)
+{
+    static const float half[] = {0.5f, -0.5f}, quarter[] = {0.25f, -0.25f}, twice[] = {2, -2};
+    for (int i = 0; i < 3; i++) {
+        struct table *table = table_make(16, 32, i == 0 ? half : i == 1 ? quarter : twice, 2);
+        table->in.numerics = ASSAY_I24;
+        table->in.depth = 6;
+        table->in.twin = table->got;
+        for (int j = 0; j < 16 * 32; j++) {
+            table->expected[j].step *= 1e6;
+            table->expected[j].step_sq = 3.0 * 8355000 * 8355000;
+            table->expected[j].terms_sq = 0.75 * 0x1p48;
+        }
+        struct judgement judgement = judge(&table->in);
+        CU_ASSERT(near(judgement.z_mean_square, i == 0 ? 0.25 : i == 1 ? 0.0625 : 4, 1e-12));
+        FOUND(judgement, i == 0 ? 0 : BIT(STATISTICS));
+        free(table);
+    }
 }
 
 /* sigma follows step_sq: with a fourth of it, errors of 1 are 2 sigma. */
@@ -455,6 +478,7 @@ static CU_TestInfo statistics[] = {
     {"NMSE of parts", test_nmse_of_parts},
     {"mean square", test_mean_square},
     {"mean square below", test_mean_square_below},
+    {"mean square of digits and sums", test_mean_square_of_digits},
     {"repeated rows", test_repeated_rows},
     {"sigma", test_sigma},
     {"few activations", test_few_activations},
