@@ -85,11 +85,12 @@ static bool parse_all(int argc, char **argv, struct command *command, struct err
 static bool write_all(const struct command *command, const struct comparisons *comparisons,
                       struct error *error)
 {
-    if (!is_stdout(command->markdown) && !is_stdout(command->json))
+    bool good =
+        (!command->json || comparisons_write_json(comparisons, command->json, error)) &&
+        (!command->markdown || comparisons_write_markdown(comparisons, command->markdown, error));
+    if (good && !is_stdout(command->markdown) && !is_stdout(command->json))
         comparisons_print(comparisons);
-    return (!command->json || comparisons_write_json(comparisons, command->json, error)) &&
-           (!command->markdown ||
-            comparisons_write_markdown(comparisons, command->markdown, error));
+    return good;
 }
 
 int compare_command(int argc, char **argv, struct error *error)

@@ -130,11 +130,11 @@ static bool note_trait(const struct all *all, const struct trait *trait, bool be
         if (!first[s])
             first[s] = value;
         else if (strcmp(first[s], value) != 0)
-            return add_note(notes, error, "%s: the %s differs: \"%s\" and \"%s\"",
-                            s ? "new" : "old", trait->name, first[s], value);
+            return add_note(notes, error, "different %s within %s: \"%s\" and \"%s\"", trait->name,
+                            s ? "new" : "old", first[s], value);
     }
     return !between || strcmp(first[0], first[1]) == 0 ||
-           add_note(notes, error, "the %s differs: old \"%s\", new \"%s\"", trait->name, first[0],
+           add_note(notes, error, "different %s: old \"%s\", new \"%s\"", trait->name, first[0],
                     first[1]);
 }
 
