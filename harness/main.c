@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "harness/options.h"
+#include "harness/page.h"
 #include "harness/report.h"
 #include "harness/run.h"
 #include "harness/sandbox.h"
@@ -236,7 +237,10 @@ int main(int argc, char **argv)
     int status = EXIT_USAGE;
     signal(SIGCHLD, SIG_DFL);    /* if it came to us ignored, no child could be waited for */
     gsl_set_error_handler_off(); /* it would abort; what can fail is checked where it is used */
-    if (options_parse(argc, argv, &options, &error)) {
+    if (argc > 1 && strcmp(argv[1], "report") == 0) {
+        options = (struct options){0};
+        status = report_command(argc, argv, &error);
+    } else if (options_parse(argc, argv, &options, &error)) {
         terminal_init(options.color);
         status = options.command == COMMAND_LIST     ? list(&options, &error)
                  : options.command == COMMAND_EXPORT ? export(&options, &error)
