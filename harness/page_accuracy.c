@@ -101,22 +101,21 @@ static void draw_kernel(struct plot *plot, const struct tradeoff *o, size_t kern
 
 static bool draw(struct page_plots *plots, const struct tradeoff *o, size_t op)
 {
-    const char *unit = o->ratio ? "times the reference's speed" : "GFLOP/s";
+    const char *unit = o->ratio ? "times the speed of the reference" : "GFLOP/s";
     struct plot *plot = page_plots_add(plots, PLACE_ACCURACY, o->machine, op, "");
-    char title[160];
     if (!plot)
         return false;
     plot->width = PLOT_WIDTH;
     plot->height = PLOT_HEIGHT;
-    snprintf(title, sizeof(title), "%.80s: error over speed", o->op->name);
-    plot_describe(plot, title,
-                  "The largest normalized mean square error of %zu kernels of %s over their speed "
-                  "in %s. The tables have the same figures.",
-                  o->shown, o->op->name, unit);
+    plot_title(plot, "Error over speed", o->op->name);
+    plot_alt(plot,
+             "The largest normalized mean square error of %zu kernels of %s over their speed "
+             "in %s. The tables have the same figures.",
+             o->shown, o->op->name, unit);
     page_plots_note(plots, "The best are at the bottom right. Lines: slowest to fastest case.");
     plot_log_axis(plot, 'x', o->low, o->high);
     fprintf(plot->script,
-            "set logscale y\nset format y '10^{%%T}'\nset ytics enhanced\nset xlabel '%s'\n"
+            "set logscale y\nset format y '1e%%T'\nset xlabel '%s'\n"
             "set ylabel 'largest NMSE'\nset ytics add ('0' %.6g)\nset yrange [%.6g:*]\n",
             unit, o->none, o->none / 5);
     for (size_t k = 0; k < o->op->n_kernels; k++) {

@@ -37,7 +37,7 @@ static void box(struct plot *plot, const struct errors *e, size_t row, int bin)
 {
     static const double label = (double)LABEL_PIXELS / (LABEL_PIXELS + BOX_PIXELS + 4);
     double share = e->bins[bin] / e->count, bottom = (double)row + 0.98;
-    double height = fmax(0.02, 1 + log10(share) / DECADES) * (0.98 - label);
+    double height = fmax(0.06, 1 + log10(share) / DECADES) * (0.98 - label);
     size_t tip =
         plot_tip(plot, "%.0f of %.0f outputs (%.2g %%) err by %.1f to %.1f of the tolerance",
                  e->bins[bin], e->count, 100 * share, bin / 10.0, (bin + 1) / 10.0);
@@ -67,15 +67,15 @@ static void draw_kernel(struct plot *plot, const struct page_kernel *kernel, con
                      "notitle",
                      data, plot_rgb(above ? PLOT_BAD : kernel->colour));
         plot_element(plot,
-                     "$d%zu using 1:2:5 with labels hypertext point pt 4 ps 1 lc rgb '#%06x' "
+                     "$d%zu using 1:2:5 with labels hypertext point pt 5 ps 1.6 lc rgb '#%06x' "
                      "notitle",
-                     data, plot_rgb(above ? PLOT_BAD : kernel->colour));
+                     data, plot_rgb(PLOT_CLEAR));
     }
     char label[256];
     snprintf(label, sizeof(label), "%.128s, at most %.2g", kernel->name, e->utilisation);
     fprintf(plot->script, "set label ");
     plot_text(plot->script, label);
-    fprintf(plot->script, " at 0.01, first %.4f left font ',11' tc rgb '#%06x'\n",
+    fprintf(plot->script, " at 0.01, first %.4f left font ',12' front tc rgb '#%06x'\n",
             (double)row + 9.0 / (LABEL_PIXELS + BOX_PIXELS + 4), plot_rgb(PLOT_DIM));
 }
 
@@ -83,14 +83,13 @@ static struct plot *add(struct page_plots *plots, size_t machine, size_t op)
 {
     struct plot *plot = page_plots_add(plots, PLACE_ERRORS, machine, op, "");
     const char *name = plots->page->ops[op].name;
-    char title[160];
     if (!plot)
         return NULL;
-    snprintf(title, sizeof(title), "%.80s: errors as shares of the tolerance", name);
-    plot_describe(plot, title,
-                  "Histogram of the errors of the kernels of %s as shares of the tolerance. The "
-                  "table of checks has the largest of each.",
-                  name);
+    plot_title(plot, "Errors as shares of the tolerance", name);
+    plot_alt(plot,
+             "Histogram of the errors of the kernels of %s as shares of the tolerance. The "
+             "table of checks has the largest of each.",
+             name);
     page_plots_note(plots, "Heights are logarithmic: a full box is all outputs, none is fewer than "
                            "one in a million.");
     return plot;
@@ -115,7 +114,7 @@ bool page_plot_errors(struct page_plots *plots, size_t machine, size_t op_index)
     plot->height = 60 + (int)rows * (LABEL_PIXELS + BOX_PIXELS + 4);
     fprintf(plot->script,
             "set yrange [%zu:0]\nunset ytics\nset border 1\nset xrange [0:1.1]\nset grid xtics\n"
-            "set xtics ('0' 0, '0.2' 0.2, '0.4' 0.4, '0.6' 0.6, '0.8' 0.8, '1' 1, 'above' 1.05)\n"
+            "set xtics ('0' 0, '0.2' 0.2, '0.4' 0.4, '0.6' 0.6, '0.8' 0.8, '1' 1, '>1' 1.05)\n"
             "set xlabel 'error / tolerance'\nset lmargin 1\nset rmargin 3\n"
             "set arrow from 1, graph 0 to 1, graph 1 nohead dt 2 lc rgb '#%06x'\n",
             rows, plot_rgb(PLOT_BAD));

@@ -77,12 +77,13 @@ static void write_reports(FILE *out, const struct page *page, const struct page_
 {
     open_table(out, machine->n_reports == 1 ? "Report" : "Reports",
                HEADS("time (UTC)", "commit", "compiler", "#seconds", "#checks", "#timings", "#load",
-                     "#steal", "#samples", "#disturbed", "#A/A spread", "#clock, GHz", "file"));
+                     "#steal", "#disturbed", "#A/A spread", "file"));
     for (size_t i = 0; i < machine->n_reports; i++) {
         const struct report *r = page->reports[machine->first_report + i].report;
         const struct report_noise *noise = &r->noise;
-        fputs("<tr>", out);
-        put_text(out, r->context.time);
+        fputs("<tr><th scope=\"row\">", out);
+        html_text(out, r->context.time);
+        fputs("</th>", out);
         put_text(out, r->context.commit);
         put_text(out, r->context.compiler);
         put_figure(out, r->elapsed_seconds);
@@ -90,12 +91,10 @@ static void write_reports(FILE *out, const struct page *page, const struct page_
         put_count(out, (int64_t)r->n_timings);
         put_figure(out, r->context.load);
         put_share(out, r->context.steal_share);
-        put_figure(out, r->has_noise ? (double)noise->samples : NAN);
         put_share(out, r->has_noise && noise->samples > 0
                            ? (double)noise->disturbed / (double)noise->samples
                            : NAN);
         put_share(out, r->has_noise ? noise->aa_spread : NAN);
-        put_figure(out, r->has_noise ? noise->chain_ghz_median : NAN);
         put_text(out, r->path);
         fputs("</tr>\n", out);
     }
@@ -192,7 +191,7 @@ void page_write_facts(FILE *out, const struct page_parts *parts, size_t index)
         return;
     if (machine->measured->has_noise)
         write_noise(out, machine->measured);
-    fputs("<div class=\"plots\"><div>\n", out);
+    fputs("<div class=\"pair\"><div>\n", out);
     write_bandwidths(out, &machine->measured->ceilings);
     fputs("</div><div>\n", out);
     write_peaks(out, &machine->measured->ceilings);

@@ -133,18 +133,36 @@ void page_write_summary(FILE *out, const struct page_parts *parts)
     }
 }
 
+void page_write_context(FILE *out, const struct page_parts *parts)
+{
+    const struct page *page = parts->page;
+    for (size_t m = 0; m < page->n_machines; m++) {
+        const struct page_machine *machine = &page->machines[m];
+        const struct report_context *c = &machine->newest->context;
+        char memory[FIGURE_SIZE];
+        fputs(m > 0 ? "<br>" : "", out);
+        html_text(out, machine->cpu);
+        fprintf(out, ", %lld hardware threads, %s; ", (long long)machine->cpus,
+                figure_bytes(c->memory_bytes, memory));
+        html_text(out, c->machine);
+        fputs(". Commit <code>", out);
+        html_text(out, c->commit);
+        fputs("</code>, ", out);
+        html_text(out, c->compiler);
+        fputs(". ", out);
+        if (machine->n_reports > 1) {
+            html_text(out, page->reports[machine->first_report].report->context.time);
+            fputs(" to ", out);
+        }
+        html_text(out, c->time);
+        fputs(".", out);
+    }
+}
+
 void page_write_contents(FILE *out, const struct page_parts *parts)
 {
     const struct page *page = parts->page;
     fputs("<a href=\"#problems\">What to look at</a>", out);
-    for (size_t m = 0; m < page->n_machines; m++) {
-        fprintf(out, "<a href=\"#machine%zu\">", m + 1);
-        if (page->n_machines > 1)
-            html_text(out, page->machines[m].cpu);
-        else
-            fputs("The machine", out);
-        fputs("</a>", out);
-    }
     for (size_t i = 0; i < parts->plots->count; i++) {
         const struct page_plot *p = &parts->plots->items[i];
         if (page->n_machines > 1 || (i > 0 && parts->plots->items[i - 1].op == p->op))
@@ -155,6 +173,14 @@ void page_write_contents(FILE *out, const struct page_parts *parts)
         }
         fprintf(out, "<a href=\"#op-%zu-%zu\">", p->machine + 1, p->op + 1);
         html_text(out, page->ops[p->op].name);
+        fputs("</a>", out);
+    }
+    for (size_t m = 0; m < page->n_machines; m++) {
+        fprintf(out, "<a href=\"#machine%zu\">", m + 1);
+        if (page->n_machines > 1)
+            html_text(out, page->machines[m].cpu);
+        else
+            fputs("The machine", out);
         fputs("</a>", out);
     }
     fputs("<a href=\"#results\">All checks</a><a href=\"#timings\">All timings</a>", out);

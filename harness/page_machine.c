@@ -15,7 +15,7 @@ static void write_figure(FILE *out, const struct page_parts *parts, size_t index
             narrow ? " class=\"narrow\""
             : wide ? " class=\"wide\""
                    : "");
-    html_text(out, p->plot->title);
+    html_text(out, p->plot->heading);
     fputs("</strong>", out);
     if (p->note)
         html_text(out, p->note);
@@ -105,11 +105,11 @@ void page_write_machines(FILE *out, const struct page_parts *parts)
     const struct page *page = parts->page;
     size_t next = 0;
     for (size_t m = 0; m < page->n_machines; m++) {
-        fprintf(out, "<section id=\"machine%zu\">\n<h2>", m + 1);
-        html_text(out, page->machines[m].cpu);
-        fputs("</h2>\n", out);
-        page_write_facts(out, parts, m);
-        fputs("</section>\n", out);
+        if (page->n_machines > 1) {
+            fprintf(out, "<h2 id=\"plots%zu\">", m + 1);
+            html_text(out, page->machines[m].cpu);
+            fputs("</h2>\n", out);
+        }
         next = write_rooflines(out, parts, m, next);
         bool any = next < parts->plots->count && parts->plots->items[next].machine == m;
         if (any)
@@ -121,5 +121,8 @@ void page_write_machines(FILE *out, const struct page_parts *parts)
             next = write_op(out, parts, next);
         if (any)
             fputs("</section>\n", out);
+        fprintf(out, "<section id=\"machine%zu\">\n<h2>The machine and its reports</h2>\n", m + 1);
+        page_write_facts(out, parts, m);
+        fputs("</section>\n", out);
     }
 }

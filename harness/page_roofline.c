@@ -122,7 +122,7 @@ static bool find_ranges(struct roofline *r)
     r->high_y = fmax(r->high_y, r->top);
     if (r->n_slopes > 0)
         r->high_x = fmax(r->high_x, r->top / r->slopes[r->n_slopes - 1].height);
-    r->low_x /= 2;
+    r->low_x /= 4; /* room for the names of slopes */
     r->high_x *= 4;
     r->low_y /= 1.6;
     r->high_y *= 1.8;
@@ -148,13 +148,19 @@ static void draw_slopes(struct plot *plot, const struct roofline *r)
                      plot_rgb(PLOT_DIM));
         fprintf(plot->script,
                 "set label '%s %s GB/s' at %.6g,%.6g rotate by %.1f offset 1,0.9 "
-                "font ',11' tc rgb '#%06x'\n",
+                "font ',12' front tc rgb '#%06x'\n",
                 r->slopes[i].name, figure(height, text), start, start * height, degrees,
                 plot_rgb(PLOT_DIM));
     }
 }
 
-/* Labels stand on their lines at the right; where two lines are close, one further to the left. */
+static double pixels_of(const struct plot *plot, const struct roofline *r, double y)
+{
+    return log10(y / r->low_y) * (plot->height - 60) / log10(r->high_y / r->low_y);
+}
+
+/* Labels stand at the right, on their lines; below them if another line is close above; and of
+ * those that would still meet, one further to the left. */
 static void draw_levels(struct plot *plot, const struct roofline *r)
 {
     double fastest = 0, last = -1e9, indent = 0;
@@ -173,16 +179,17 @@ static void draw_levels(struct plot *plot, const struct roofline *r)
                      integer ? 2 : 1, plot_rgb(PLOT_DIM));
         char text[FIGURE_SIZE], label[128 + FIGURE_SIZE];
         snprintf(label, sizeof(label), "%s %s", r->levels[i].name, figure(height, text));
-        double pixels =
-            log10(height / r->low_y) * (plot->height - 60) / log10(r->high_y / r->low_y);
-        indent = pixels - last < 15 ? indent + 0.62 * (double)strlen(label) + 2 : 0;
-        last = pixels;
+        bool below = i + 1 < r->n_levels &&
+                     pixels_of(plot, r, r->levels[i + 1].height) < pixels_of(plot, r, height) + 18;
+        double place = pixels_of(plot, r, height) + (below ? -9 : 9);
+        indent = place < last + 16 ? indent + 0.62 * (double)strlen(label) + 2 : 0;
+        last = place;
         fprintf(plot->script, "set label ");
         plot_text(plot->script, label);
         fprintf(plot->script,
-                " at graph 1, first %.6g right offset %.1f,0.5 font ',11' tc rgb "
+                " at graph 1, first %.6g right offset %.1f,%.1f font ',12' front tc rgb "
                 "'#%06x'\n",
-                height, -1 - indent, plot_rgb(PLOT_DIM));
+                height, -1 - indent, below ? -0.6 : 0.5, plot_rgb(PLOT_DIM));
     }
 }
 
@@ -236,7 +243,7 @@ static void draw_kernels(struct plot *plot, const struct roofline *r, unsigned c
 
 static bool draw(struct page_plots *plots, const struct roofline *r, int width, int height)
 {
-    char name[32], title[256];
+    char name[32], heading[64];
     snprintf(name, sizeof(name), "%lld", (long long)r->threads);
     struct plot *plot = page_plots_add(plots, PLACE_ROOFLINE, r->machine, SIZE_MAX, name);
     unsigned char *raster = malloc(RASTER * RASTER / 8);
@@ -246,12 +253,12 @@ static bool draw(struct page_plots *plots, const struct roofline *r, int width, 
     }
     plot->width = width;
     plot->height = height;
-    snprintf(title, sizeof(title), "Roofline, %s thread%s", name, r->threads == 1 ? "" : "s");
-    plot_describe(plot, title,
-                  "Roofline of %s with %s threads: GFLOP/s of every timed kernel over its "
-                  "arithmetic intensity, below the measured bandwidths and peaks. The table of "
-                  "timings has the same figures.",
-                  r->page->machines[r->machine].cpu, name);
+    snprintf(heading, sizeof(heading), "Roofline, %s thread%s", name, r->threads == 1 ? "" : "s");
+    plot_title(plot, heading, r->page->machines[r->machine].cpu);
+    plot_alt(plot,
+             "GFLOP/s of every timed kernel over its arithmetic intensity on %s with %s threads, "
+             "below the measured bandwidths and peaks. The table of timings has the same figures.",
+             r->page->machines[r->machine].cpu, name);
     plot_log_axis(plot, 'x', r->low_x, r->high_x);
     plot_log_axis(plot, 'y', r->low_y, r->high_y);
     fprintf(plot->script, "set xlabel 'arithmetic intensity, flop per byte'\n"

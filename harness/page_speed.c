@@ -180,7 +180,7 @@ static bool draw_rows(struct plot *plot, const struct speed *s, const char *comm
         if (length >= 0)
             plot_text(plot->script, label);
         fprintf(plot->script,
-                " at graph 0, first %.4f left offset 0.5,0 font ',11' tc rgb '#%06x'\n",
+                " at graph 0, first %.4f left offset 0.5,0 font ',12' front tc rgb '#%06x'\n",
                 (double)row + 9.0 / (double)(LABEL_PIXELS + LANE_PIXELS * (s->n_lanes + 1)),
                 plot_rgb(PLOT_DIM));
         free(own);
@@ -201,21 +201,21 @@ static char *common_words(const struct speed *s)
 
 static bool draw(struct page_plots *plots, const struct speed *s, size_t op)
 {
-    static const char *const axes[] = {"times the reference's speed", "GFLOP/s",
+    static const char *const axes[] = {"times the speed of the reference", "GFLOP/s",
                                        "calls per second"};
     struct plot *plot = page_plots_add(plots, PLACE_SPEED, s->machine, op, "");
-    char *common = common_words(s), title[160];
+    char *common = common_words(s);
     if (!plot || !common) {
         free(common);
         return false;
     }
     plot->width = PLOT_WIDTH;
     plot->height = 60 + (int)(s->n_rows * (LABEL_PIXELS + LANE_PIXELS * (s->n_lanes + 1)));
-    snprintf(title, sizeof(title), "Speed of %.80s, %s", s->op->name, axes[s->measure]);
-    plot_describe(plot, title,
-                  "Speed of %zu kernels of %s on %zu cases with 95 %% intervals, in %s. The table "
-                  "of timings has the same figures.",
-                  s->n_lanes, s->op->name, s->n_rows, axes[s->measure]);
+    plot_title(plot, "Speed", s->op->name);
+    plot_alt(plot,
+             "Speed of %zu kernels of %s on %zu cases with 95 %% intervals, in %s. The table of "
+             "timings has the same figures.",
+             s->n_lanes, s->op->name, s->n_rows, axes[s->measure]);
     if (common[0])
         page_plots_note(plots, "All with %s.", common);
     if (s->n_rows < s->all_rows)
@@ -228,7 +228,7 @@ static bool draw(struct page_plots *plots, const struct speed *s, size_t op)
             s->n_rows, axes[s->measure]);
     if (s->measure == RATIO && s->low <= 1)
         fprintf(plot->script,
-                "set arrow from 1, graph 0 to 1, graph 1 nohead lw 1.5 lc rgb "
+                "set arrow from 1, graph 0 to 1, graph 1 nohead back lc rgb "
                 "'#%06x'\n",
                 plot_rgb(PLOT_NEUTRAL));
     bool drawn = draw_rows(plot, s, common);

@@ -63,6 +63,38 @@ static size_t collect(const struct page_kernel *kernels, size_t count, trait_of 
     return n;
 }
 
+/* How badly a shape would suit a manner: kernels of one op and colour must not share it, and those
+ * of a colour should not. */
+static size_t cost_of(const struct page_kernel *kernels, size_t count, const char *manner,
+                      int shape)
+{
+    size_t cost = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(manner_of(&kernels[i]), manner) != 0)
+            continue;
+        for (size_t j = 0; j < count; j++) {
+            if (kernels[j].shape == shape && kernels[j].colour == kernels[i].colour)
+                cost += strcmp(kernels[i].op, kernels[j].op) == 0 ? 1000 : 1;
+        }
+    }
+    return cost;
+}
+
+static void give_shape(struct page_kernel *kernels, size_t count, const char *manner)
+{
+    int best = 0;
+    size_t least = SIZE_MAX;
+    for (int shape = 0; shape < PLOT_SHAPES; shape++) {
+        size_t cost = cost_of(kernels, count, manner, shape);
+        best = cost < least ? shape : best;
+        least = cost < least ? cost : least;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(manner_of(&kernels[i]), manner) == 0)
+            kernels[i].shape = best;
+    }
+}
+
 bool page_style(struct page_kernel *kernels, size_t count)
 {
     struct trait *traits = calloc(count + 1, sizeof(*traits));
@@ -75,11 +107,12 @@ bool page_style(struct page_kernel *kernels, size_t count)
             before += !traits[j].reference;
         kernels[i].colour =
             traits[t].reference ? PLOT_NEUTRAL : PLOT_SERIES + (int)(before % PLOT_COLOURS);
+        kernels[i].shape = -1;
     }
     n = collect(kernels, count, manner_of, traits);
     qsort(traits, n, sizeof(*traits), by_count);
-    for (size_t i = 0; i < count; i++)
-        kernels[i].shape = (int)(find(traits, n, manner_of(&kernels[i])) % PLOT_SHAPES);
+    for (size_t t = 0; t < n; t++)
+        give_shape(kernels, count, traits[t].text);
     free(traits);
     return true;
 }

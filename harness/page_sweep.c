@@ -76,6 +76,16 @@ static bool has_cold(const struct sweep *s, size_t kernel)
     return false;
 }
 
+/* Whether other kernels than a reference, which would be the first, are there. */
+static bool has_others(const struct sweep *s)
+{
+    size_t first = s->page->ops[s->op].first_kernel;
+    bool others = false;
+    for (size_t i = 0; i < s->count; i++)
+        others = others || s->page->timings[s->indices[i]].kernel != first;
+    return others && s->page->kernels[first].reference;
+}
+
 static bool has_flop(const struct sweep *s)
 {
     bool flop = true;
@@ -135,7 +145,7 @@ static void set_tokens(struct plot *plot, const struct sweep *s)
 
 static bool draw(struct page_plots *plots, const struct sweep *s, size_t number)
 {
-    char detail[24], title[256];
+    char detail[24], subject[256];
     snprintf(detail, sizeof(detail), "%zu", number);
     struct plot *plot = page_plots_add(plots, PLACE_SWEEP, s->machine, s->op, detail);
     if (!plot)
@@ -143,18 +153,19 @@ static bool draw(struct page_plots *plots, const struct sweep *s, size_t number)
     const char *unit = has_flop(s) ? "GFLOP/s" : "tokens per second";
     plot->width = PLOT_WIDTH;
     plot->height = PLOT_HEIGHT;
-    snprintf(title, sizeof(title), "%.60s over tokens: %.160s", s->page->ops[s->op].name,
-             s->family);
-    plot_describe(plot, title,
-                  "Speed of %s over the number of tokens, in %s, for %s. The table of timings has "
-                  "the same figures.",
-                  s->page->ops[s->op].name, unit, s->family);
+    snprintf(subject, sizeof(subject), "%.80s %.160s", s->page->ops[s->op].name, s->family);
+    plot_title(plot, "Speed over tokens", subject);
+    plot_alt(plot,
+             "Speed of %s over the number of tokens, in %s, for %s. The table of timings has the "
+             "same figures.",
+             s->page->ops[s->op].name, unit, s->family);
     page_plots_note(plots, "%s, %lld thread%s.", s->family, (long long)s->threads,
                     s->threads == 1 ? "" : "s");
     double low = INFINITY, high = 0;
     set_tokens(plot, s);
     const struct page_op *op = &s->page->ops[s->op];
-    for (size_t k = 0; k < op->n_kernels; k++)
+    size_t first = has_others(s) ? 1 : 0; /* the reference, far below, would press them flat */
+    for (size_t k = first; k < op->n_kernels; k++)
         draw_kernel(plot, s, op->first_kernel + k, &low, &high);
     plot_log_axis(plot, 'y', low, high);
     fprintf(plot->script, "set ylabel '%s'\n", unit);

@@ -140,16 +140,15 @@ bool page_plot_trend(struct page_plots *plots, size_t machine, size_t op_index)
         any = collect(&t, op->first_kernel + k, points) > 1;
     struct plot *plot = any ? page_plots_add(plots, PLACE_TREND, machine, op_index, "") : NULL;
     if (plot) {
-        char title[160];
         plot->width = PLOT_WIDTH;
         plot->height = PLOT_HEIGHT + 20;
         for (size_t k = 0; k < op->n_kernels; k++)
             shown += draw_kernel(plot, &t, op->first_kernel + k, points);
-        snprintf(title, sizeof(title), "%.80s over %zu reports", op->name, t.of->n_reports);
-        plot_describe(plot, title,
-                      "Speed of %zu kernels of %s over %zu reports, from the oldest to the newest, "
-                      "against the first that has them.",
-                      shown, op->name, t.of->n_reports);
+        plot_title(plot, "Speed over reports", op->name);
+        plot_alt(plot,
+                 "Speed of %zu kernels of %s over %zu reports, from the oldest to the newest, "
+                 "against the first that has them.",
+                 shown, op->name, t.of->n_reports);
         page_plots_note(plots, "Geometric mean of the cases that all of a kernel's reports have, "
                                "with 95 %% intervals.");
         set_axes(plot, &t);

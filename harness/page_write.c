@@ -39,6 +39,7 @@ static const struct {
     {"{{script}}", write_script},
     {"{{title}}", page_write_title},
     {"{{summary}}", page_write_summary},
+    {"{{context}}", page_write_context},
     {"{{contents}}", page_write_contents},
     {"{{problems}}", page_write_problems},
     {"{{machines}}", page_write_machines},

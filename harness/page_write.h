@@ -25,6 +25,8 @@ bool page_write(FILE *out, const struct page_parts *parts);
 /* The parts. */
 void page_write_title(FILE *out, const struct page_parts *parts);
 void page_write_summary(FILE *out, const struct page_parts *parts);
+/* Machine, build and time, in a line. */
+void page_write_context(FILE *out, const struct page_parts *parts);
 void page_write_problems(FILE *out, const struct page_parts *parts);
 void page_write_contents(FILE *out, const struct page_parts *parts);
 void page_write_machines(FILE *out, const struct page_parts *parts);

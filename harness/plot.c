@@ -19,6 +19,7 @@ static const struct {
     [PLOT_PAPER] = {"paper", 0xfefefe},
     [PLOT_NEUTRAL] = {"neutral", 0x6b7075},
     [PLOT_BAD] = {"bad", 0xb42318},
+    [PLOT_CLEAR] = {"clear", 0xff010203}, /* its first byte is how transparent it is */
     [PLOT_SERIES] = {"series0", 0x0072b2},
     {"series1", 0xc75000},
     {"series2", 0x00855f},
@@ -59,7 +60,8 @@ bool plots_finish(struct plots *plots, struct error *error)
     bool whole = true;
     for (size_t i = 0; i < plots->count; i++) {
         struct plot *plot = plots->items[i];
-        whole = end(&plot->script) && end(&plot->elements) && plot->title && plot->alt && whole;
+        whole = end(&plot->script) && end(&plot->elements) && plot->title && plot->heading &&
+                plot->alt && whole;
     }
     return whole || fail(error, "out of memory");
 }
@@ -77,6 +79,7 @@ void plots_free(struct plots *plots)
         free(plot->listed);
         free(plot->name);
         free(plot->title);
+        free(plot->heading);
         free(plot->alt);
         free(plot);
     }
@@ -84,14 +87,18 @@ void plots_free(struct plots *plots)
     *plots = (struct plots){0};
 }
 
-void plot_describe(struct plot *plot, const char *title, const char *alt, ...)
+void plot_title(struct plot *plot, const char *heading, const char *subject)
+{
+    plot->heading = strdup(heading);
+    if (asprintf(&plot->title, "%s: %s", heading, subject) < 0)
+        plot->title = NULL;
+}
+
+void plot_alt(struct plot *plot, const char *format, ...)
 {
     va_list args;
-    free(plot->title);
-    free(plot->alt);
-    plot->title = strdup(title);
-    va_start(args, alt);
-    if (vasprintf(&plot->alt, alt, args) < 0)
+    va_start(args, format);
+    if (vasprintf(&plot->alt, format, args) < 0)
         plot->alt = NULL;
     va_end(args);
 }
@@ -121,7 +128,7 @@ unsigned plot_rgb(int colour)
 const char *plot_colour_name(unsigned rgb)
 {
     for (int i = 0; i < N_COLOURS; i++) {
-        if (colours[i].rgb == rgb)
+        if ((colours[i].rgb & 0xffffff) == rgb)
             return colours[i].name;
     }
     return NULL;
@@ -180,6 +187,17 @@ void plot_text(FILE *script, const char *text)
     fputc('\'', script);
 }
 
+/* "0.05", "2000", "20k", "5M" */
+static void write_tick(FILE *script, double value)
+{
+    static const char units[] = " kMGT";
+    int unit = 0;
+    double shown = value;
+    for (; shown >= 9999 && unit < 4; unit++)
+        shown /= 1000;
+    fprintf(script, "'%.6g%.*s' %.6g", shown, unit > 0, units + unit, value);
+}
+
 /* Ticks: every power of ten, and between them 2 and 5 if there is room for their labels. */
 void plot_log_axis(struct plot *plot, char axis, double low, double high)
 {
@@ -202,8 +220,10 @@ void plot_log_axis(struct plot *plot, char axis, double low, double high)
     for (int decade = first; decade <= last; decade += every) {
         for (int i = 0; i < per_decade; i++) {
             double value = steps[i] * pow(10, decade);
-            if (value >= low * 0.999 && value <= high * 1.001)
-                fprintf(plot->script, "%s'%.6g' %.6g", written++ ? ", " : "", value, value);
+            if (value < low * 0.999 || value > high * 1.001)
+                continue;
+            fputs(written++ ? ", " : "", plot->script);
+            write_tick(plot->script, value);
         }
     }
     fprintf(plot->script, ")\n");

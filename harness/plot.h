@@ -23,6 +23,7 @@ enum plot_colour {
     PLOT_PAPER,
     PLOT_NEUTRAL,
     PLOT_BAD,
+    PLOT_CLEAR, /* not seen, but can be pointed at */
     PLOT_SERIES,
     PLOT_COLOURS = 7,
 };
@@ -35,9 +36,10 @@ enum plot_format {
 };
 
 struct plot {
-    char *name;  /* "speed-q4_K_gemv" */
-    char *title; /* one line */
-    char *alt;   /* what a reader who cannot see it is told */
+    char *name;    /* "speed-q4_K_gemv" */
+    char *title;   /* one line, of a picture that stands alone */
+    char *heading; /* the same among its op's others */
+    char *alt;     /* what a reader who cannot see it is told */
     int width, height;
     bool narrow;  /* the one before it, drawn for narrow screens */
     bool symbols; /* brings gnuplot's symbols with it, for all of a page */
@@ -65,9 +67,9 @@ struct plot *plots_add(struct plots *plots, const char *name);
 bool plots_finish(struct plots *plots, struct error *error);
 void plots_free(struct plots *plots);
 
-/* Replaces title and alt. */
-void plot_describe(struct plot *plot, const char *title, const char *alt, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Sets heading, and title: "heading: subject". */
+void plot_title(struct plot *plot, const char *heading, const char *subject);
+void plot_alt(struct plot *plot, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Keeps a text to be shown where a reader points; returns what stands for it in the data. */
 size_t plot_tip(struct plot *plot, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -72,11 +72,11 @@ static void write_plot(FILE *out, const struct plot *plot, enum plot_format form
         height += 40 + 18 * (int)((plot->keys + 2) / 3);
     if (format == PLOT_PNG)
         fprintf(out,
-                "set terminal pngcairo size %d,%d font 'sans-serif,13' fontscale 1.5 linewidth 2 "
+                "set terminal pngcairo size %d,%d font 'sans-serif,14' fontscale 1.5 linewidth 2 "
                 "pointscale 2 noenhanced background '#ffffff'\n",
                 2 * width, 2 * height);
     else
-        fprintf(out, "set terminal svg size %d,%d font 'sans-serif,13' noenhanced%s\n", width,
+        fprintf(out, "set terminal svg size %d,%d font 'sans-serif,14' noenhanced%s\n", width,
                 height, format == PLOT_SVG ? " background '#ffffff'" : "");
     fprintf(out, "set output ");
     plot_text(out, path);

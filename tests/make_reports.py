@@ -16,6 +16,7 @@ import json
 import math
 import pathlib
 import random
+import statistics
 
 PEAKS = {"ref": (2.1, None), "avx2": (112.0, 240.0), "avx512vnni": (205.0, 810.0)}
 LEVELS = [(16384, 210.0), (131072, 118.0), (524288, 96.0), (4194304, 52.0), (16777216, 41.0),
@@ -155,15 +156,15 @@ def time_of(case, kernel, mode, threads, speed):
     rate = (int8 if digits and int8 else f32) * threads / max(1, digits)
     cached = sum((weights, activations))
     memory = LEVELS[-1][1] if mode == "cold" else best(LEVELS, cached / threads)
-    arithmetic, traffic = flop / rate, cached / memory / (1 if cached > 1e7 else threads)
+    arithmetic, traffic = flop / rate, cached / memory / (1.3 if cached > 1e7 else threads)
     tokens = case["shape"].get("tokens", 1)
     cliff = 1.6 if tokens % 64 == 0 and digits and tokens > 64 else 1.0
     small = 1 + 2.5 / tokens if "gemm" in case["op"] else 1
     ns = max(arithmetic / share * small * cliff, traffic * 1.12) * (0.97 + 0.06 * taste) + 400
     kind = "read" if traffic >= arithmetic else "int8" if digits and int8 else "f32"
-    names = {"read": f"read at {int(cached)} bytes", "int8": f"int8 dot, {tier}",
+    names = {"read": f"read at {int(cached) >> 10} KiB", "int8": f"int8 dot, {tier}",
              "f32": f"f32 FMA, {tier}"}
-    return ns / speed, {"name": names[kind], "kind": kind, "ns": max(arithmetic, traffic)}
+    return max(ns / speed, 1.01 * max(arithmetic, traffic)), {"name": names[kind], "kind": kind, "ns": max(arithmetic, traffic)}
 
 
 def timing_of(rng, case, kernel, mode, threads, speed, again=False):
@@ -178,7 +179,8 @@ def timing_of(rng, case, kernel, mode, threads, speed, again=False):
     samples = sorted(x for block in blocks for i, x in enumerate(block["ns"])
                      if i not in block["disturbed"])
     discarded = sum(len(block["disturbed"]) for block in blocks)
-    middle = samples[len(samples) // 2]
+    middle = statistics.median(samples)
+    share = [statistics.quantiles(samples, n=20, method="inclusive")[i] for i in (0, 4, 14, 18)]
     flop, weights, activations, _ = case["work"]
     return {
         "case": case["key"], "kernel": label(case, kernel), "mode": mode, "threads": threads,
@@ -186,7 +188,7 @@ def timing_of(rng, case, kernel, mode, threads, speed, again=False):
         "discarded": discarded, "noisy": rng.random() < 0.01, "median_ns": middle,
         "interval_ns": [middle * 0.992, middle * 1.011], "interval_coverage": 0.95,
         "mad_ns": middle * 0.004,
-        "quantiles_ns": [samples[0], middle * 0.996, middle * 1.005, samples[-1]],
+        "quantiles_ns": share,
         "minimum_ns": samples[0], "prepare_ns": 52000.0 if kernel[0].endswith("packed") else None,
         "flop": flop, "products": flop / 2 if weights else 0, "read_bytes": weights + activations,
         "written_bytes": activations / 4, "gflops": flop / middle,
