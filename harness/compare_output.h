@@ -12,7 +12,8 @@
 
 #define COMPARISON_VERSION 1
 
-/* What is compared: one kernel on one case in one mode. All strings belong to the caller. */
+/* What is compared: one kernel on one case in one mode. All strings belong to the caller and are
+ * printable. */
 struct comparison {
     const char *case_key, *kernel;
     const char *mode; /* NULL: not timed in both, and there is no speed to tell */
@@ -33,7 +34,7 @@ struct unmatched {
 };
 
 struct comparisons {
-    const char *old_name, *new_name; /* as the user gave them */
+    const char *old_name, *new_name; /* one line each, as a user knows them apart */
     struct comparison *items;        /* those of a case stand together */
     size_t count;
     struct unmatched *unmatched;
@@ -43,6 +44,22 @@ struct comparisons {
     size_t tests; /* that alpha was divided by */
     struct speed_rule rule;
 };
+
+struct tally {
+    size_t speed[SPEEDS], timed;
+    size_t changed;        /* outputs */
+    size_t newly_fails;    /* kernels on cases */
+    size_t checks_changed; /* verdicts of the check, those included */
+};
+struct tally comparisons_tally(const struct comparisons *comparisons);
+
+/* Whether the check's verdict is other than PASS or SKIPPED, and the old one was not. */
+bool comparison_newly_fails(const struct comparison *c);
+/* Whether its output or its check's verdict is another one. */
+bool comparison_drifts(const struct comparison *c);
+
+/* "1 slower, 3 faster, ...": what comparisons_print ends with. */
+void comparisons_summary(const struct comparisons *comparisons, char *text, size_t size);
 
 enum fail_on { FAIL_ON_SLOWER = 1, FAIL_ON_UNCLEAR = 2, FAIL_ON_ACCURACY = 4 };
 #define FAIL_ON_DEFAULT (FAIL_ON_SLOWER | FAIL_ON_UNCLEAR)
@@ -54,9 +71,10 @@ bool fail_on_parse(const char *list, unsigned *fail_on, struct error *error);
  * unclear; the first of them that holds. 0: none. */
 int comparisons_status(const struct comparisons *comparisons, unsigned fail_on);
 
+/* Coloured if color_init says so. */
 void comparisons_print(const struct comparisons *comparisons);
 
-/* Written beside and renamed; "-" is standard output. */
+/* To a file, which may replace one of the same kind but nothing else; "-" is standard output. */
 bool comparisons_write_json(const struct comparisons *comparisons, const char *path,
                             struct error *error);
 bool comparisons_write_markdown(const struct comparisons *comparisons, const char *path,

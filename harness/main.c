@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/compare.h"
 #include "harness/options.h"
 #include "harness/page.h"
 #include "harness/report.h"
@@ -230,18 +231,35 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
     return status;
 }
 
+/* Commands that have options of their own. */
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv, struct error *error);
+} commands[] = {{"compare", compare_command}, {"report", report_command}};
+
+/* Whether it was one of them. */
+static bool run_own(int argc, char **argv, int *status, struct error *error)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(*commands); i++) {
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        *status = commands[i].run(argc - 1, argv + 1, error);
+        return true;
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     struct error error = {0};
-    struct options options;
+    struct options options = {0};
     int status = EXIT_USAGE;
     signal(SIGCHLD, SIG_DFL);    /* if it came to us ignored, no child could be waited for */
     gsl_set_error_handler_off(); /* it would abort; what can fail is checked where it is used */
-    if (argc > 1 && strcmp(argv[1], "report") == 0) {
-        options = (struct options){0};
-        status = report_command(argc, argv, &error);
+    if (run_own(argc, argv, &status, &error)) {
+        /* it said what there is to say */
     } else if (options_parse(argc, argv, &options, &error)) {
-        terminal_init(options.color);
+        color_init(options.color);
         status = options.command == COMMAND_LIST     ? list(&options, &error)
                  : options.command == COMMAND_EXPORT ? export(&options, &error)
                                                      : check_or_bench(&options, argc, argv, &error);

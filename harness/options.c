@@ -205,18 +205,6 @@ static bool parse_numerics(const char *text, uint32_t *numerics, struct error *e
     return true;
 }
 
-static bool parse_color(const char *text, enum color *color, struct error *error)
-{
-    static const char *const names[] = {"auto", "always", "never"};
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *color = (enum color)i;
-            return true;
-        }
-    }
-    return fail(error, "--color: \"%s\" is not auto, always or never", text);
-}
-
 /* "1,33" */
 static bool parse_tokens(const char *text, struct model_layer *layer, struct error *error)
 {
@@ -264,7 +252,7 @@ static bool set_option(int key, const char *text, struct options *options, struc
         return parse_seconds("--timeout", text, 0.001, &options->timeout_seconds, error);
     case KEY_TIME: return parse_seconds("--time", text, 0.001, &options->bench_seconds, error);
     case KEY_CPU: return parse_cpu(text, options, error);
-    case KEY_COLOR: return parse_color(text, &options->color, error);
+    case KEY_COLOR: return color_parse(text, &options->color, error);
     case KEY_THREADS:
         if (!parse_integer("--threads", text, 1, CASE_THREADS_MAX, &value, error))
             return false;

@@ -18,6 +18,7 @@
 #include "harness/error.h"
 #include "harness/statistics.h"
 
+#define REPORT_READS       2 /* the version */
 /* 10,000 timings of 40 samples are 30 MB. */
 #define REPORT_MAX_BYTES   ((size_t)64 << 20)
 #define REPORT_MAX_THREADS (1 << 16)
@@ -42,7 +43,8 @@ struct report_case {
     size_t n_dims;
 };
 
-enum { REPORT_HISTOGRAM_BINS = 10 };
+/* Tenths of the tolerance, and what is above it. */
+enum { REPORT_BINS = 11 };
 
 struct report_result {
     const struct report_case *item;
@@ -53,7 +55,7 @@ struct report_result {
     int64_t judged, excused, bad;
     double utilisation, utilisation_p99, utilisation_median, nmse, max_ulp, z_mean_square, z_mean;
     bool has_histogram; /* of err / tolerance, in tenths */
-    int64_t histogram[REPORT_HISTOGRAM_BINS];
+    int64_t histogram[REPORT_BINS];
 };
 
 struct report_block {
@@ -89,7 +91,7 @@ struct report_timing {
 };
 
 struct report_point {
-    int64_t bytes; /* of a thread */
+    double bytes; /* of a thread */
     double gb_per_s;
 };
 
@@ -129,7 +131,8 @@ struct json_t;
 
 struct report {
     char *path;
-    struct json_t *json; /* the strings are its */
+    struct json_t *json;  /* the strings are its */
+    struct json_t *index; /* what is where */
     bool complete;
     const char *command;
     double elapsed_seconds;

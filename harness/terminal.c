@@ -10,25 +10,6 @@
 #include "harness/stored.h"
 #include "harness/text.h"
 
-static bool colored;
-
-void terminal_init(enum color color)
-{
-    colored = color == COLOR_ALWAYS || (color == COLOR_AUTO && isatty(STDOUT_FILENO));
-}
-
-static const char *paint(const char *code)
-{
-    return colored ? code : "";
-}
-
-#define RED    paint("\033[31m")
-#define GREEN  paint("\033[32m")
-#define YELLOW paint("\033[33m")
-#define BOLD   paint("\033[1m")
-#define DIM    paint("\033[2m")
-#define PLAIN  paint("\033[0m")
-
 static const char *verdict_color(enum verdict verdict)
 {
     return verdict == PASS ? GREEN : verdict == SKIPPED ? YELLOW : RED;
@@ -216,19 +197,6 @@ void terminal_check_table(const struct run *run)
     }
 }
 
-/* "12.3 us" */
-static const char *duration(double ns, char text[16])
-{
-    static const char *const units[] = {"ns", "us", "ms", "s"};
-    int unit = 0;
-    while (ns >= 1000 && unit < 3) {
-        ns /= 1000;
-        unit++;
-    }
-    snprintf(text, 16, "%.*f %s", ns < 10 ? 2 : ns < 100 ? 1 : 0, ns, units[unit]);
-    return text;
-}
-
 /* The reference's timing beside t; a slow reference has the cold one only. */
 static const struct timing *reference_of(const struct run *run, const struct timing *t)
 {
@@ -248,8 +216,8 @@ static void print_timing(const struct run *run, const struct timing *t)
     char median[16], low[16], high[16];
     double gb = (t->cost.read_bytes + t->cost.written_bytes) / t->median;
     printf("  %-22s %-4s %10s  %9s .. %-9s", t->result->kernel->abi->name,
-           bench_mode_names[t->mode], duration(t->median, median), duration(t->interval.low, low),
-           duration(t->interval.high, high));
+           bench_mode_names[t->mode], duration_text(t->median, median),
+           duration_text(t->interval.low, low), duration_text(t->interval.high, high));
     if (t->cost.flop > 0)
         printf(" %9.1f", t->cost.flop / t->median);
     else
