@@ -196,8 +196,8 @@ int report_command(int argc, char **argv, struct error *error)
     struct page page = {0};
     bool made = options.files || fail(error, "out of memory");
     argp_err_exit_status = EXIT_USAGE;
-    argv[1] = name;
-    error_t code = made ? argp_parse(&argp, argc - 1, argv + 1, 0, NULL, &options) : 0;
+    argv[0] = name;
+    error_t code = made ? argp_parse(&argp, argc, argv, 0, NULL, &options) : 0;
     if (code != 0)
         made = fail(error, "%s", strerror(code));
     else if (made && options.n_files == 0)

@@ -5,7 +5,7 @@
 
 #include "harness/error.h"
 
-/* Returns the exit status; argv[1] is the command. */
+/* Returns the exit status; argv[0] is the command. */
 int report_command(int argc, char **argv, struct error *error);
 
 #endif

@@ -19,6 +19,8 @@
     for (; Math.abs(ns) >= 999.5 && unit < 3; unit++) ns /= 1000;
     return `${digits(ns)} ${units[unit]}`;
   };
+  const change = ratio => ratio === 1 ? "0 %"
+    : `${ratio < 1 ? "\u2212" : "+"}${digits(100 * Math.abs(ratio - 1))} %`;
   const percent = x => x === null ? unknown : `${digits(100 * x)} %`;
   const count = x => x.toLocaleString("en");
 
@@ -33,7 +35,7 @@
     { title: "case", value: words, name: "key" },
     { title: "kernel", value: row => kernel(row)[0], head: true },
   ];
-  const commit = { title: "commit", value: row => report(row)[1] };
+  const commit = { title: "commit", value: row => report(row)[1], rare: true };
   const tables = {
     results: {
       caption: "Checks: a row for each kernel and case",
@@ -44,7 +46,8 @@
         { title: "error / tolerance", value: row => row[5], show: figure },
         { title: "99 %", value: row => row[6], show: figure },
         { title: "NMSE", value: row => row[7], show: figure },
-        { title: "max ULP", value: row => row[8], show: x => x === null ? unknown : count(x) },
+        { title: "max ULP", value: row => row[8], rare: true, show: x =>
+          x !== null && x < 1e6 ? count(x) : figure(x) },
         { title: "why", value: row => row[9] || "", name: "why" },
         commit,
       ],
@@ -56,15 +59,15 @@
         { title: "mode", value: row => row[4], pick: true },
         { title: "threads", value: row => row[5], show: String },
         { title: "a call", value: row => row[6], show: time },
-        { title: "95 % interval", value: row => row[8] / row[7], order: "width",
-          show: (_, row) => `${time(row[7])} \u2026 ${time(row[8])}` },
+        { title: "95 % interval", value: row => row[8] / row[7], // by its width
+          show: (_, row) => `${change(row[7] / row[6])} \u2026 ${change(row[8] / row[6])}` },
         { title: "GFLOP/s", value: row => row[9], show: figure },
         { title: "GB/s", value: row => row[10], show: figure },
         { title: "\u00d7 reference", value: row => row[11], show: figure },
         { title: "of ceiling", value: row => row[12], show: percent, share: true },
-        { title: "ceiling", value: row => row[13] < 0 ? "" : data.bounds[row[13]] },
-        { title: "samples", value: row => row[14], show: String },
-        { title: "discarded", value: row => row[15], show: String },
+        { title: "ceiling", value: row => row[13] < 0 ? "" : data.bounds[row[13]], name: "bound" },
+        { title: "samples", value: row => row[14], show: String, rare: true },
+        { title: "discarded", value: row => row[15], show: String, rare: true },
         { title: "notes", value: row => row[16] },
         commit,
       ],
@@ -83,6 +86,7 @@
     const td = make(column.head ? "th" : "td", tr);
     if (column.head) td.scope = "row";
     if (column.show) td.className = "n";
+    if (column.rare) td.classList.add("rare");
     const text = column.show ? column.show(value, row) : value;
     const name = typeof column.name === "function" ? column.name(row) : column.name;
     const inner = column.inside ? make("span", td, text) : td;
@@ -163,13 +167,15 @@
 
     table(caption) {
       const table = make("table", this.scroll);
-      make("caption", table, caption).className = "skip";
+      make("caption", table, caption).className = "skip"; // for those who hear it
       const head = make("tr", make("thead", table));
       this.heads = this.columns.map((column, i) => {
         const th = make("th", head);
         th.scope = "col";
         th.setAttribute("aria-sort", "none");
         if (column.show) th.className = "n";
+        if (column.rare) th.classList.add("rare"); // left out in print
+        th.dataset.title = column.title;
         make("button", th, column.title).addEventListener("click", () => this.sort(i));
         return th;
       });

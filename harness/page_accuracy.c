@@ -19,9 +19,10 @@ struct tradeoff {
     const struct page *page;
     size_t machine, first, end; /* of page->timings */
     const struct page_op *op;
-    bool ratio;             /* speeds are against the reference, else GFLOP/s */
-    struct accuracy *all;   /* of the op's kernels */
-    double low, high, none; /* speeds; none: where no error at all stands on a logarithmic axis */
+    bool ratio;           /* speeds are against the reference, else GFLOP/s */
+    struct accuracy *all; /* of the op's kernels */
+    double low, high, worst,
+        none; /* speeds; none: where no error at all stands on a logarithmic axis */
     size_t shown;
 };
 
@@ -38,13 +39,14 @@ static bool is_shown(const struct accuracy *a)
 static void find_range(struct tradeoff *o)
 {
     o->low = o->none = INFINITY;
-    o->high = 0;
+    o->high = o->worst = 0;
     for (size_t k = 0; k < o->op->n_kernels; k++) {
         const struct accuracy *a = &o->all[k];
         if (!is_shown(a))
             continue;
         o->shown++;
         o->none = a->nmse > 0 ? fmin(o->none, a->nmse) : o->none;
+        o->worst = fmax(o->worst, a->nmse);
         o->low = fmin(o->low, a->low);
         o->high = fmax(o->high, a->high);
     }
@@ -95,7 +97,7 @@ static void draw_kernel(struct plot *plot, const struct tradeoff *o, size_t kern
     plot_element(plot,
                  "$d%zu using 3:2:($4-$3):(0) with vectors nohead lw 1.5 lc rgb '#%06x' notitle",
                  data, plot_rgb(k->colour));
-    struct plot_mark mark = {k->colour, k->shape, true, k->name};
+    struct plot_mark mark = {k->colour, k->shape, true, false, k->name};
     plot_points(plot, data, &mark);
 }
 
@@ -116,8 +118,8 @@ static bool draw(struct page_plots *plots, const struct tradeoff *o, size_t op)
     plot_log_axis(plot, 'x', o->low, o->high);
     fprintf(plot->script,
             "set logscale y\nset format y '1e%%T'\nset xlabel '%s'\n"
-            "set ylabel 'largest NMSE'\nset ytics add ('0' %.6g)\nset yrange [%.6g:*]\n",
-            unit, o->none, o->none / 5);
+            "set ylabel 'largest NMSE'\nset ytics add ('0' %.6g)\nset yrange [%.6g:%.6g]\n",
+            unit, o->none, o->none / 5, fmax(o->worst, o->none) * 5);
     for (size_t k = 0; k < o->op->n_kernels; k++) {
         if (is_shown(&o->all[k]))
             draw_kernel(plot, o, k);

@@ -111,7 +111,7 @@ bool page_plot_errors(struct page_plots *plots, size_t machine, size_t op_index)
     if (!plot)
         return true;
     plot->width = PLOT_WIDTH;
-    plot->height = 60 + (int)rows * (LABEL_PIXELS + BOX_PIXELS + 4);
+    plot->height = 72 + (int)rows * (LABEL_PIXELS + BOX_PIXELS + 4);
     fprintf(plot->script,
             "set yrange [%zu:0]\nunset ytics\nset border 1\nset xrange [0:1.1]\nset grid xtics\n"
             "set xtics ('0' 0, '0.2' 0.2, '0.4' 0.4, '0.6' 0.6, '0.8' 0.8, '1' 1, '>1' 1.05)\n"

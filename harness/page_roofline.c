@@ -22,7 +22,8 @@ struct roofline {
     double low_x, high_x, low_y, high_y;
     struct roof slopes[MAX_ROOFS], levels[MAX_ROOFS];
     size_t n_slopes, n_levels;
-    double top; /* the highest level; 0: none */
+    double top;  /* the highest level; 0: none */
+    bool narrow; /* figures on lines are left to the tables */
 };
 
 static bool is_shown(const struct roofline *r, const struct page_timing *t)
@@ -122,18 +123,27 @@ static bool find_ranges(struct roofline *r)
     r->high_y = fmax(r->high_y, r->top);
     if (r->n_slopes > 0)
         r->high_x = fmax(r->high_x, r->top / r->slopes[r->n_slopes - 1].height);
-    r->low_x /= 4; /* room for the names of slopes */
-    r->high_x *= 4;
+    r->low_x /= r->n_slopes ? 4 : 2; /* room for their names */
+    r->high_x *= 2;
     r->low_y /= 1.6;
     r->high_y *= 1.8;
     return any;
+}
+
+/* The right margin in characters. */
+static int margin_of(const struct roofline *r)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < r->n_levels; i++)
+        longest = strlen(r->levels[i].name) > longest ? strlen(r->levels[i].name) : longest;
+    return (int)((double)longest * 0.8) + (r->narrow ? 1 : 6);
 }
 
 static void draw_slopes(struct plot *plot, const struct roofline *r)
 {
     double end = r->top > 0 ? r->top : r->high_y;
     /* How steep one decade per decade is in pixels, less the margins. */
-    double decade_x = (plot->width - 90) / log10(r->high_x / r->low_x);
+    double decade_x = (plot->width - 70 - 8 * margin_of(r)) / log10(r->high_x / r->low_x);
     double decade_y = (plot->height - 60) / log10(r->high_y / r->low_y);
     double degrees = atan2(decade_y, decade_x) * 180 / acos(-1);
     for (size_t i = 0; i < r->n_slopes; i++) {
@@ -147,23 +157,18 @@ static void draw_slopes(struct plot *plot, const struct roofline *r)
         plot_element(plot, "$d%zu using 1:2 with lines lw 1.5 lc rgb '#%06x' notitle", data,
                      plot_rgb(PLOT_DIM));
         fprintf(plot->script,
-                "set label '%s %s GB/s' at %.6g,%.6g rotate by %.1f offset 1,0.9 "
+                "set label '%s%s%s%s' at %.6g,%.6g rotate by %.1f offset 1,0.9 "
                 "font ',12' front tc rgb '#%06x'\n",
-                r->slopes[i].name, figure(height, text), start, start * height, degrees,
-                plot_rgb(PLOT_DIM));
+                r->slopes[i].name, r->narrow ? "" : " ", r->narrow ? "" : figure(height, text),
+                r->narrow ? "" : " GB/s", start, start * height, degrees, plot_rgb(PLOT_DIM));
     }
 }
 
-static double pixels_of(const struct plot *plot, const struct roofline *r, double y)
-{
-    return log10(y / r->low_y) * (plot->height - 60) / log10(r->high_y / r->low_y);
-}
-
-/* Labels stand at the right, on their lines; below them if another line is close above; and of
- * those that would still meet, one further to the left. */
+/* Labels stand beside their lines at the right, pushed up where they would meet. */
 static void draw_levels(struct plot *plot, const struct roofline *r)
 {
-    double fastest = 0, last = -1e9, indent = 0;
+    double fastest = 0, last = 0;
+    double spacing = pow(r->high_y / r->low_y, 15.0 / (plot->height - 60)); /* 15 pixels */
     for (size_t i = 0; i < r->n_slopes; i++)
         fastest = fmax(fastest, r->slopes[i].height);
     for (size_t i = 0; i < r->n_levels; i++) {
@@ -178,18 +183,14 @@ static void draw_levels(struct plot *plot, const struct roofline *r)
         plot_element(plot, "$d%zu using 1:2 with lines lw 1.5 dt %d lc rgb '#%06x' notitle", data,
                      integer ? 2 : 1, plot_rgb(PLOT_DIM));
         char text[FIGURE_SIZE], label[128 + FIGURE_SIZE];
-        snprintf(label, sizeof(label), "%s %s", r->levels[i].name, figure(height, text));
-        bool below = i + 1 < r->n_levels &&
-                     pixels_of(plot, r, r->levels[i + 1].height) < pixels_of(plot, r, height) + 18;
-        double place = pixels_of(plot, r, height) + (below ? -9 : 9);
-        indent = place < last + 16 ? indent + 0.62 * (double)strlen(label) + 2 : 0;
-        last = place;
+        snprintf(label, sizeof(label), "%s%s%s", r->levels[i].name, r->narrow ? "" : " ",
+                 r->narrow ? "" : figure(height, text));
+        last = fmax(height, last * spacing);
         fprintf(plot->script, "set label ");
         plot_text(plot->script, label);
         fprintf(plot->script,
-                " at graph 1, first %.6g right offset %.1f,%.1f font ',12' front tc rgb "
-                "'#%06x'\n",
-                height, -1 - indent, below ? -0.6 : 0.5, plot_rgb(PLOT_DIM));
+                " at graph 1, first %.6g left offset 0.5,0 font ',12' tc rgb '#%06x'\n", last,
+                plot_rgb(PLOT_DIM));
     }
 }
 
@@ -224,7 +225,7 @@ static void draw_kernel(struct plot *plot, const struct roofline *r, size_t kern
     if (data == SIZE_MAX)
         return;
     plot_data_end(plot);
-    struct plot_mark mark = {k->colour, k->shape, cold, first ? k->name : NULL};
+    struct plot_mark mark = {k->colour, k->shape, cold, true, first ? k->name : NULL};
     plot_points(plot, data, &mark);
 }
 
@@ -261,8 +262,10 @@ static bool draw(struct page_plots *plots, const struct roofline *r, int width, 
              r->page->machines[r->machine].cpu, name);
     plot_log_axis(plot, 'x', r->low_x, r->high_x);
     plot_log_axis(plot, 'y', r->low_y, r->high_y);
-    fprintf(plot->script, "set xlabel 'arithmetic intensity, flop per byte'\n"
-                          "set ylabel 'GFLOP/s'\n");
+    fprintf(plot->script,
+            "set xlabel 'arithmetic intensity, flop per byte'\nset ylabel 'GFLOP/s'\n"
+            "set rmargin %d\n",
+            margin_of(r));
     draw_slopes(plot, r);
     draw_levels(plot, r);
     draw_kernels(plot, r, raster);
@@ -292,7 +295,10 @@ bool page_plot_roofline(struct page_plots *plots, size_t machine)
         }
         if (!find_ranges(&r))
             continue;
-        if (!draw(plots, &r, 1040, 520) || !draw(plots, &r, 400, 440))
+        if (!draw(plots, &r, 1040, 520))
+            return false;
+        r.narrow = true;
+        if (!draw(plots, &r, 400, 440))
             return false;
         plots->plots.items[plots->count - 1]->narrow = true;
     }

@@ -154,7 +154,7 @@ static void draw_kernel(struct plot *plot, const struct speed *s, size_t kernel,
     plot_element(plot,
                  "$d%zu using 3:2:($4-$3):(0) with vectors nohead lw 1.5 lc rgb '#%06x' notitle",
                  data, plot_rgb(k->colour));
-    struct plot_mark mark = {k->colour, k->shape, cold, first ? k->name : NULL};
+    struct plot_mark mark = {k->colour, k->shape, cold, false, first ? k->name : NULL};
     plot_points(plot, data, &mark);
 }
 
@@ -193,7 +193,7 @@ static bool draw_rows(struct plot *plot, const struct speed *s, const char *comm
 
 static char *common_words(const struct speed *s)
 {
-    char *common = strdup(s->page->cases[s->rows[0].item].words);
+    char *common = strdup(s->n_rows > 1 ? s->page->cases[s->rows[0].item].words : "");
     for (size_t row = 1; common && row < s->n_rows; row++)
         words_meet(common, s->page->cases[s->rows[row].item].words);
     return common;
@@ -210,7 +210,7 @@ static bool draw(struct page_plots *plots, const struct speed *s, size_t op)
         return false;
     }
     plot->width = PLOT_WIDTH;
-    plot->height = 60 + (int)(s->n_rows * (LABEL_PIXELS + LANE_PIXELS * (s->n_lanes + 1)));
+    plot->height = 72 + (int)(s->n_rows * (LABEL_PIXELS + LANE_PIXELS * (s->n_lanes + 1)));
     plot_title(plot, "Speed", s->op->name);
     plot_alt(plot,
              "Speed of %zu kernels of %s on %zu cases with 95 %% intervals, in %s. The table of "

@@ -121,7 +121,7 @@ static void draw_kernel(struct plot *plot, const struct sweep *s, size_t kernel,
     plot_element(plot,
                  "$d%zu using 1:3:(0):($4-$3) with vectors nohead lw 1.5 lc rgb '#%06x' notitle",
                  data, plot_rgb(k->colour));
-    struct plot_mark mark = {k->colour, k->shape, cold, k->name};
+    struct plot_mark mark = {k->colour, k->shape, cold, false, k->name};
     plot_points(plot, data, &mark);
 }
 

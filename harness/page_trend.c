@@ -101,7 +101,7 @@ static bool draw_kernel(struct plot *plot, struct trend *t, size_t kernel, struc
     plot_element(plot,
                  "$d%zu using 1:3:(0):($4-$3) with vectors nohead lw 1.5 lc rgb '#%06x' notitle",
                  data, plot_rgb(k->colour));
-    struct plot_mark mark = {k->colour, k->shape, true, k->name};
+    struct plot_mark mark = {k->colour, k->shape, true, false, k->name};
     plot_points(plot, data, &mark);
     return true;
 }

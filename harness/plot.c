@@ -161,8 +161,9 @@ void plot_element(struct plot *plot, const char *format, ...)
 
 void plot_points(struct plot *plot, size_t data, const struct plot_mark *mark)
 {
-    plot_element(plot, "$d%zu using 1:2:5 with labels hypertext point pt %d ps 0.8 lc rgb '#%06x'",
-                 data, plot_point(mark->shape, mark->filled), plot_rgb(mark->colour));
+    plot_element(plot, "$d%zu using 1:2:5 with labels hypertext point pt %d ps %.1f lc rgb '#%06x'",
+                 data, plot_point(mark->shape, mark->filled), mark->small ? 0.6 : 0.8,
+                 plot_rgb(mark->colour));
     fputs(mark->title ? " title " : " notitle", plot->elements);
     if (!mark->title)
         return;
@@ -193,7 +194,7 @@ static void write_tick(FILE *script, double value)
     static const char units[] = " kMGT";
     int unit = 0;
     double shown = value;
-    for (; shown >= 9999 && unit < 4; unit++)
+    for (; value >= 9999 && shown >= 999 && unit < 4; unit++)
         shown /= 1000;
     fprintf(script, "'%.6g%.*s' %.6g", shown, unit > 0, units + unit, value);
 }

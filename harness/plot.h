@@ -86,7 +86,7 @@ void plot_element(struct plot *plot, const char *format, ...) __attribute__((for
 /* How a series of data is marked. */
 struct plot_mark {
     int colour, shape;
-    bool filled;
+    bool filled, small;
     const char *title; /* in the key; NULL: not there */
 };
 
