@@ -115,6 +115,12 @@ static double noise_of(const struct assay_expected *expected)
     return 2 * U * expected->magnitude + expected->slack;
 }
 
+/* The last tenth holds what is just within the tolerance. */
+static int bin_of(double utilisation)
+{
+    return utilisation > 1 ? JUDGE_TENTHS : (int)fmin(utilisation * JUDGE_TENTHS, JUDGE_TENTHS - 1);
+}
+
 /* Measures one element with a finite expected value that cannot overflow; returns err / tolerance
  * and adds err / sigma to *z. */
 static double measure_element(const struct judge_input *in, int64_t row, int64_t i, float got,
@@ -144,6 +150,7 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
     if (!isfinite(got))
         utilisation = INFINITY;
     m->utilisation[m->count++] = utilisation;
+    judgement->histogram[bin_of(utilisation)]++;
     return utilisation;
 }
 

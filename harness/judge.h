@@ -117,9 +117,13 @@ struct worst {
     enum worst_kind kind;
 };
 
+/* Tenths of the tolerance, and what is above it. */
+enum { JUDGE_TENTHS = 10, JUDGE_BINS = JUDGE_TENTHS + 1 };
+
 struct judgement {
     int64_t judged, excused, bad;
-    double utilisation; /* largest err / tolerance; 0 where tolerance is 0 and met */
+    int64_t histogram[JUDGE_BINS]; /* of err / tolerance, of the real elements with a tolerance */
+    double utilisation;            /* largest err / tolerance; 0 where tolerance is 0 and met */
     double utilisation_median, utilisation_p99;
     double nmse;
     double max_ulp;

@@ -9,6 +9,7 @@
 
 #include "harness/compare.h"
 #include "harness/options.h"
+#include "harness/page.h"
 #include "harness/report.h"
 #include "harness/run.h"
 #include "harness/sandbox.h"
@@ -234,7 +235,7 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv, struct error *error);
-} commands[] = {{"compare", compare_command}};
+} commands[] = {{"compare", compare_command}, {"report", report_command}};
 
 /* Whether it was one of them. */
 static bool run_own(int argc, char **argv, int *status, struct error *error)

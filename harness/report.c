@@ -65,16 +65,31 @@ static json_t *worst_json(const struct worst *worst)
                      number(worst->tolerance));
 }
 
+/* Null where nothing has a tolerance. */
+static json_t *histogram_json(const struct judgement *j)
+{
+    json_t *bins = json_array();
+    int64_t count = 0;
+    for (int i = 0; i < JUDGE_BINS; i++) {
+        count += j->histogram[i];
+        json_array_append_new(bins, json_integer(j->histogram[i]));
+    }
+    if (count > 0)
+        return bins;
+    json_decref(bins);
+    return json_null();
+}
+
 static json_t *judgement_json(const struct judgement *j)
 {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "judged",
-                     (json_int_t)j->judged, "excused", (json_int_t)j->excused, "bad",
-                     (json_int_t)j->bad, "utilisation_max", number(j->utilisation),
-                     "utilisation_p99", number(j->utilisation_p99), "utilisation_median",
-                     number(j->utilisation_median), "nmse", number(j->nmse), "max_ulp",
-                     number(j->max_ulp), "z_mean_square", number(j->z_mean_square), "z_mean",
-                     number(j->z_mean), "z_max", number(j->z_max), "tie_swaps",
-                     (json_int_t)j->tie_swaps, "worst", worst_json(&j->worst));
+    return json_pack(
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "judged",
+        (json_int_t)j->judged, "excused", (json_int_t)j->excused, "bad", (json_int_t)j->bad,
+        "utilisation_max", number(j->utilisation), "utilisation_p99", number(j->utilisation_p99),
+        "utilisation_median", number(j->utilisation_median), "utilisation_histogram",
+        histogram_json(j), "nmse", number(j->nmse), "max_ulp", number(j->max_ulp), "z_mean_square",
+        number(j->z_mean_square), "z_mean", number(j->z_mean), "z_max", number(j->z_max),
+        "tie_swaps", (json_int_t)j->tie_swaps, "worst", worst_json(&j->worst));
 }
 
 /* The names of what found fault. */

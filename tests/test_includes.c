@@ -34,11 +34,18 @@ static const char *const harness_own[] = {"ref/op.h",      "ref/kernel.h",      
                                           "opt/kernels.h", "opt/probes.h",        "opt/team.h"};
 static const char *const gsl_files[] = {"harness/statistics.c", "harness/bench.c",
                                         "harness/random.c", "harness/random.h"};
-static const char *const jansson_files[] = {
-    "harness/case_json.c", "harness/case_load.c",        "harness/case_parse.h",
-    "harness/main.c",      "harness/report.c",           "harness/report_read.c",
-    "harness/fields.h",    "harness/compare_json.c",     "harness/ceilings_show.c",
-    "harness/schema.h",    "harness/safetensors_write.c"};
+static const char *const jansson_files[] = {"harness/case_json.c",
+                                            "harness/case_load.c",
+                                            "harness/case_parse.h",
+                                            "harness/main.c",
+                                            "harness/report.c",
+                                            "harness/report_read.c",
+                                            "harness/fields.h",
+                                            "harness/compare_json.c",
+                                            "harness/ceilings_show.c",
+                                            "harness/schema.h",
+                                            "harness/safetensors_write.c",
+                                            "harness/page_data.c"};
 
 #define IN(text, list) is_in(text, list, COUNT(list))
 

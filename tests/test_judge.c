@@ -179,6 +179,7 @@ static void test_not_finite_where_finite(void)
         SAID(judgement, ONE_BAD);
         CU_ASSERT_EQUAL(judgement.bad, 1);
         CU_ASSERT_EQUAL(judgement.utilisation, INFINITY);
+        CU_ASSERT_EQUAL(judgement.histogram[JUDGE_TENTHS], 1);
         CU_ASSERT_EQUAL(judgement.worst.column, 1);
     }
 }
@@ -374,6 +375,8 @@ static void test_quantiles(void)
     CU_ASSERT_EQUAL(judgement.utilisation, 1);
     CU_ASSERT_EQUAL(judgement.utilisation_median, 0.5);
     CU_ASSERT(near(judgement.utilisation_p99, 0.99, 1e-15));
+    static const int64_t bins[JUDGE_BINS] = {1, 0, 1, 0, 0, 1, 0, 1, 0, 1, 0};
+    CU_ASSERT(memcmp(judgement.histogram, bins, sizeof(bins)) == 0);
     CU_ASSERT(near(judgement.nmse, 30.0 / 256 / 1280, 1e-15));
     CU_ASSERT_EQUAL(judgement.max_ulp, 131072);
     CU_ASSERT_TRUE(isnan(judgement.z_mean));
