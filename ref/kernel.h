@@ -9,6 +9,10 @@
  * whose members are all pointers. A kernel gets both, plus what it asked for by size: `prepared`
  * (packed weights, made once) and `scratch` (working memory; undefined at entry). It allocates
  * nothing and keeps no state between calls.
+ *
+ * The caller's floating-point mode is that of a C program: rounding to nearest, ties to even,
+ * exceptions masked. Flushing of subnormals, in and out, may be on or off. A kernel leaves the mode as
+ * it found it; in other rounding modes nothing is promised.
  */
 #ifndef ASSAY_REF_KERNEL_H
 #define ASSAY_REF_KERNEL_H
@@ -21,7 +25,7 @@ extern "C" {
 
 #define ASSAY_ABI_VERSION 1
 
-/* `prepared` and `scratch` start at a multiple of this many bytes. */
+/* `prepared` and `scratch` start at a multiple of this many bytes, and it may be of no more. */
 #define ASSAY_BUFFER_ALIGN 64
 
 /* What arithmetic a kernel promises; it decides how the kernel is judged. */
