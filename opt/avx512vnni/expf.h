@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exp(x) in f32 for x <= 200, -Inf included; infinite above 88.7.
+ * exp(x) in f32 for x <= 200, -Inf included; infinite above 88.7; NaN of NaN.
  *
  * x = n*ln2 + r with |r| <= ln2/2: n from a rounded product, r by two FMA with ln2 in two parts,
  * the first of which has trailing zeros so that n times it is exact. exp(r) by a polynomial of
@@ -19,8 +19,9 @@
 
 ALWAYS_INLINE __m512 expf_lanes(__m512 x)
 {
-    /* exp(-200) is far below the smallest subnormal; -Inf would make r NaN. */
-    x = _mm512_max_ps(x, _mm512_set1_ps(-200.0f));
+    /* exp(-200) is far below the smallest subnormal; -Inf would make r NaN. NaN second: it is kept.
+     */
+    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);
     __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(0x1.715476p+0f)),
                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), x);

@@ -23,6 +23,11 @@
 
 #define TILE_I8_MAX 6 /* virtual tokens */
 
+/* So few tokens wait for the weights. Then hardware looks ahead better than prefetches do, and
+ * unpacking must be short: high nibbles stay in place, and their sum, below 2^20 and a multiple
+ * of 16, is shifted. */
+#define FEW_TOKENS 2
+
 /* acc + four unsigned bytes of w times four signed bytes at x, which every lane gets. In assembly
  * because gcc loads the broadcast into a register first. */
 ALWAYS_INLINE __m512i dot_broadcast(__m512i acc, __m512i w, const int8_t *x)
@@ -44,6 +49,7 @@ ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
                              const struct panel_scales *scales, const struct digits *const x[],
                              __m512i isum[])
 {
+    const bool few = T <= FEW_TOKENS;
     const __m512i low4 = _mm512_set1_epi8(15);
     /* Bytes 0 and 1 of a lane: scales of sub-blocks 2g and 2g+1. */
     const __m512i scale_pairs[4] = {scales->scale[0], _mm512_srli_epi32(scales->scale[0], 16),
@@ -60,8 +66,11 @@ ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
         UNROLL
         for (int c = 0; c < 8; c++) {
             __m512i line = panel_line(block, 64 * (8 * g + c));
+            if (few)
+                __asm__("" : "+v"(line)); /* compilers would load it once for each use */
             __m512i low = _mm512_and_si512(line, low4);
-            __m512i high = _mm512_and_si512(_mm512_srli_epi16(line, 4), low4);
+            __m512i high = few ? _mm512_andnot_si512(low4, line)
+                               : _mm512_and_si512(_mm512_srli_epi16(line, 4), low4);
             UNROLL
             for (int t = 0; t < T; t++) {
                 const int8_t *q = x[t / D][t % D].q + 64 * g + 4 * c;
@@ -73,6 +82,8 @@ ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
         __m512i scale_odd = byte_of_lanes(scale_pairs[g], 1);
         UNROLL
         for (int t = 0; t < T; t++) {
+            if (few)
+                odd[t] = _mm512_srai_epi32(odd[t], 4);
             __m512i both = _mm512_add_epi32(_mm512_mullo_epi32(even[t], scale_even),
                                             _mm512_mullo_epi32(odd[t], scale_odd));
             isum[t] = _mm512_add_epi32(isum[t], both);
@@ -207,7 +218,7 @@ static inline void panels_i8(const struct matrix *matrix, const uint8_t *packed,
         panel.packed = packed ? packed + p * panel_bytes : scratch;
         if (!packed)
             pack_panel(matrix, p, scratch);
-        if (p + 1 < last)
+        if (p + 1 < last && (!packed || tokens->n > FEW_TOKENS))
             panel.ahead = packed ? panel.packed + panel_bytes : native_panel(matrix, p + 1);
         for (int i = 0, t = 0; i < tiling.tiles; i++) {
             int n = tiling.size + (i < tiling.larger);

@@ -17,6 +17,7 @@
 
 #define STREAM_BYTES  ((int64_t)32 << 20) /* output of this size does not stay in L3 */
 #define THREAD_BLOCKS 64                  /* fewer blocks than this are not worth a thread */
+#define AHEAD         4 /* blocks whose scales are decoded first: broadcasts find them in cache */
 
 ALWAYS_INLINE void store_weights(float *y, __m512 w, int stream)
 {
@@ -26,31 +27,48 @@ ALWAYS_INLINE void store_weights(float *y, __m512 w, int stream)
         _mm512_storeu_ps(y, w);
 }
 
-ALWAYS_INLINE void dequantize(const uint8_t *block, float *y, int stream)
+/* scales: block_scales. */
+ALWAYS_INLINE void dequantize(const uint8_t *block, const float scales[LANES], float *y, int stream)
 {
-    __m512 table[Q4_K_SUB_BLOCKS];
-    block_tables(block, table);
+    const __m512 nibble = _mm512_cvtepi32_ps(lane_numbers());
     UNROLL
-    for (int i = 0; i < 8; i++) {
-        const uint8_t *qs = block + 16 + 16 * i;
-        __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)qs));
-        __m512 low = _mm512_permutexvar_ps(bytes, table[i / 2 * 2]);
-        __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), table[i / 2 * 2 + 1]);
-        float *out = y + 64 * (i / 2) + LANES * (i % 2);
-        store_weights(out, low, stream);
-        store_weights(out + Q4_K_SUB_BLOCK, high, stream);
+    for (int j = 0; j < Q4_K_SUB_BLOCKS; j += 2) {
+        const float *mins = scales + Q4_K_SUB_BLOCKS;
+        __m512 even = nibble_table(nibble, scales[j], mins[j]);
+        __m512 odd = nibble_table(nibble, scales[j + 1], mins[j + 1]);
+        UNROLL
+        for (int i = 0; i < 2; i++) {
+            const uint8_t *qs = block + 16 + 16 * (j + i);
+            float *out = y + Q4_K_SUB_BLOCK * j + LANES * i;
+            __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)qs));
+            __m512 low = _mm512_permutexvar_ps(bytes, even);
+            __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), odd);
+            store_weights(out, low, stream);
+            store_weights(out + Q4_K_SUB_BLOCK, high, stream);
+        }
+    }
+}
+
+ALWAYS_INLINE void dequantize_run(const uint8_t *w, float *y, int64_t blocks, int stream)
+{
+    _Alignas(64) float scales[AHEAD][LANES];
+    for (int64_t first = 0; first < blocks; first += AHEAD) {
+        int64_t end = min_i64(first + AHEAD, blocks);
+        for (int64_t b = first; b < end; b++)
+            _mm512_store_ps(scales[b - first], block_scales(w + b * Q4_K_BLOCK_BYTES));
+        for (int64_t b = first; b < end; b++)
+            dequantize(w + b * Q4_K_BLOCK_BYTES, scales[b - first], y + b * Q4_K_BLOCK, stream);
     }
 }
 
 static void dequantize_blocks(const uint8_t *w, float *y, int64_t first, int64_t last, int stream)
 {
+    w += first * Q4_K_BLOCK_BYTES, y += first * Q4_K_BLOCK;
     if (!stream) {
-        for (int64_t b = first; b < last; b++)
-            dequantize(w + b * Q4_K_BLOCK_BYTES, y + b * Q4_K_BLOCK, 0);
+        dequantize_run(w, y, last - first, 0);
         return;
     }
-    for (int64_t b = first; b < last; b++)
-        dequantize(w + b * Q4_K_BLOCK_BYTES, y + b * Q4_K_BLOCK, 1);
+    dequantize_run(w, y, last - first, 1);
     _mm_sfence();
 }
 

@@ -16,17 +16,24 @@
 
 ALWAYS_INLINE __m512 silu_mul_lanes(__m512 gate, __m512 up)
 {
-    /* exp(200) is infinite; larger arguments would overflow on the way to it. */
-    __m512 x = _mm512_sub_ps(_mm512_setzero_ps(), gate);
-    __m512 e = expf_lanes(_mm512_min_ps(x, _mm512_set1_ps(200)));
+    /* exp(200) is infinite; larger arguments would overflow on the way to it. As integers, which
+     * order like floats here, for pipes that are not busy. */
+    __m512i x = _mm512_castps_si512(_mm512_sub_ps(_mm512_setzero_ps(), gate));
+    x = _mm512_min_epi32(x, _mm512_castps_si512(_mm512_set1_ps(200)));
+    __m512 e = expf_lanes(_mm512_castsi512_ps(x));
     return _mm512_mul_ps(_mm512_div_ps(gate, _mm512_add_ps(_mm512_set1_ps(1), e)), up);
 }
 
 /* n elements; out may be gate or up. */
 static inline void silu_mul(const float *gate, const float *up, int64_t n, float *out)
 {
-    for (int64_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = first_lanes(min_i64(LANES, n - i));
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m512 g = _mm512_loadu_ps(gate + i), u = _mm512_loadu_ps(up + i);
+        _mm512_storeu_ps(out + i, silu_mul_lanes(g, u));
+    }
+    if (i < n) {
+        __mmask16 lanes = first_lanes(n - i);
         __m512 g = _mm512_maskz_loadu_ps(lanes, gate + i), u = _mm512_maskz_loadu_ps(lanes, up + i);
         _mm512_mask_storeu_ps(out + i, lanes, silu_mul_lanes(g, u));
     }
