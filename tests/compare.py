@@ -235,7 +235,7 @@ def disturbed(tmp):
     new = report(2)
     for timing_ in new["timings"]:
         for block in timing_["blocks"]:
-            for i in (0, 3, 5):
+            for i in (0, 2, 3, 5, 6):
                 block["ns"][i] *= 40
                 block["disturbed"].append(i)
     pair = Pair(tmp, report(1), new, 0)
