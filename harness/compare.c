@@ -208,8 +208,8 @@ static bool same_subject(const struct comparison *c, const struct entry *entry)
 }
 
 /* Completes the comparison of the kernel's results, or appends another one. */
-static bool compare_timings(const struct pairing *p, const struct speed_rule *rule,
-                            struct comparisons *out, struct error *error)
+static bool compare_timings(const struct pairing *p, double aa, struct comparisons *out,
+                            struct error *error)
 {
     const struct report_timing *timing = p->sides[0]->timing;
     struct comparison *last = out->count ? &out->items[out->count - 1] : NULL;
@@ -232,8 +232,8 @@ static bool compare_timings(const struct pairing *p, const struct speed_rule *ru
         for (size_t i = 0; good && i < p->counts[s]; i++)
             timed[s][i] = (struct timed){p->sides[s][i].report, p->sides[s][i].timing};
     }
-    good = good && compare_speed(timed[0], p->counts[0], timed[1], p->counts[1], out->tests, rule,
-                                 last, error);
+    good = good && compare_speed(timed[0], p->counts[0], timed[1], p->counts[1], aa, out->tests,
+                                 &out->rule, last, error);
     free(timed[0]);
     free(timed[1]);
     return good;
@@ -258,9 +258,8 @@ static void note_alone(const struct pairing *p, struct comparisons *out)
     };
 }
 
-static bool compare_pairings(const struct pairing *pairings, size_t count,
-                             const struct speed_rule *rule, struct comparisons *out,
-                             struct error *error)
+static bool compare_pairings(const struct pairing *pairings, size_t count, double aa,
+                             struct comparisons *out, struct error *error)
 {
     out->items = calloc(count + 1, sizeof(*out->items));
     out->unmatched = calloc(count + 1, sizeof(*out->unmatched));
@@ -273,7 +272,7 @@ static bool compare_pairings(const struct pairing *pairings, size_t count,
         if (!is_both(&pairings[i]))
             note_alone(&pairings[i], out);
         else if (is_timed(&pairings[i]))
-            good = compare_timings(&pairings[i], rule, out, error);
+            good = compare_timings(&pairings[i], aa, out, error);
         else
             out->items[out->count++] = compare_results(&pairings[i]);
     }
@@ -325,6 +324,7 @@ bool compare_reports(const struct reports *old, const struct reports *now,
     struct side sides[2] = {{0}, {0}};
     struct pairing *pairings = NULL;
     struct notes notes;
+    double aa;
     *comparisons = (struct comparisons){.rule = options->rule};
     if (!compare_contexts(old, now, options->any_machine, &notes, error))
         return false;
@@ -335,7 +335,8 @@ bool compare_reports(const struct reports *old, const struct reports *now,
     bool good = comparisons->old_name && comparisons->new_name;
     if (!good)
         fail(error, "out of memory");
-    good = good && collect(old, &sides[0], error) && collect(now, &sides[1], error);
+    good = good && compare_aa_spread(old, now, &aa, error) && collect(old, &sides[0], error) &&
+           collect(now, &sides[1], error);
     if (good) {
         pairings = calloc(sides[0].count + sides[1].count + 1, sizeof(*pairings));
         good = pairings || fail(error, "out of memory");
@@ -343,7 +344,7 @@ bool compare_reports(const struct reports *old, const struct reports *now,
     if (good) {
         size_t count = pair(&sides[0], &sides[1], pairings);
         rank_all(pairings, count, old->count);
-        good = compare_pairings(pairings, count, &options->rule, comparisons, error);
+        good = compare_pairings(pairings, count, aa, comparisons, error);
     }
     free(pairings);
     free(sides[0].entries);

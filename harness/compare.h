@@ -4,7 +4,8 @@
  * threads.
  *
  * What counts as one measurement of a kernel: a report, if either side has several; a pass, if a
- * report has several; a block, if there is just one pass on both sides. Samples that were disturbed
+ * report has several; a block, if there is just one pass on both sides, and then no verdict is
+ * FASTER or SLOWER: what a shared machine does outlasts a pass. Samples that were disturbed
  * are left out, and so are timings marked noisy and reports of a machine that was too noisy; where
  * nothing else is left, the verdict is UNCLEAR.
  */
@@ -37,10 +38,18 @@ struct timed {
     const struct report_timing *timing;
 };
 
-/* Sets times and speed of `out` from such timings of both sides, one of each report that has it. */
+/* Sets times and speed of `out` from such timings of both sides, one of each report that has it.
+ * `aa`: what compare_aa_spread says. */
 bool compare_speed(const struct timed *old, size_t n_old, const struct timed *now, size_t n_new,
-                   size_t tests, const struct speed_rule *rule, struct comparison *out,
+                   double aa, size_t tests, const struct speed_rule *rule, struct comparison *out,
                    struct error *error);
+
+/* How far equal code is from itself in a block: the standard deviation of the log-ratios of A/A arms
+ * to the arms that they repeat, estimated by the median, since some blocks are bad; the larger of
+ * both sides'. Without such arms it is what the reports say, NAN if they do not. False: out of
+ * memory. */
+bool compare_aa_spread(const struct reports *old, const struct reports *now, double *spread,
+                       struct error *error);
 
 /* Lines that a reader of the comparison should know, to be freed one by one. */
 struct notes {

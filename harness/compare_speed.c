@@ -80,14 +80,14 @@ static size_t take(const struct report_block *block, bool noisy, double *samples
 }
 
 /* The samples that belong together with block b: its own, its pass's or its report's. */
-static size_t take_unit(const struct report_timing *timing, enum unit unit, size_t b, bool noisy,
+static size_t take_unit(const struct report_timing *timing, enum unit unit, size_t b,
                         double *samples)
 {
     size_t count = 0;
     for (size_t i = 0; i < timing->n_blocks; i++) {
         if (unit == REPORTS || i == b ||
             (unit == PASSES && timing->blocks[i].pass == timing->blocks[b].pass))
-            count = take(&timing->blocks[i], noisy, samples, count);
+            count = take(&timing->blocks[i], timing->noisy, samples, count);
     }
     return count;
 }
@@ -106,7 +106,7 @@ static size_t log_medians(const struct side *side, enum unit unit, double *logs,
         for (size_t b = 0; counts(side, i) && b < timing->n_blocks; b++) {
             if (!begins_unit(timing, unit, b))
                 continue;
-            size_t taken = take_unit(timing, unit, b, side->noisy, samples);
+            size_t taken = take_unit(timing, unit, b, samples);
             if (taken == 0)
                 continue;
             sort_samples(samples, taken);
@@ -135,19 +135,6 @@ static void room_of(const struct side *side, size_t *blocks, size_t *samples)
 static double larger(double a, double b)
 {
     return isnan(a) || fabs(b) > fabs(a) ? b : a;
-}
-
-static double aa_spread(const struct side *old, const struct side *now)
-{
-    double spread = NAN;
-    for (int s = 0; s < 2; s++) {
-        const struct side *side = s ? now : old;
-        for (size_t i = 0; i < side->count; i++) {
-            if (counts(side, i) && side->timed[i].report->has_noise)
-                spread = larger(spread, side->timed[i].report->noise.aa_spread);
-        }
-    }
-    return spread;
 }
 
 /* Mean of log(clock), a timing's being the median of its blocks. */
@@ -193,7 +180,7 @@ static double log_ceiling(const struct side *side, const struct report_timing *f
 }
 
 static struct speed_noise noise_between(const struct side *old, const struct side *now,
-                                        enum unit unit)
+                                        enum unit unit, double aa)
 {
     static const char *const kinds[][2] = {{"f32", "f32 peak"},
                                            {"int8", "int8 peak"},
@@ -202,10 +189,8 @@ static struct speed_noise noise_between(const struct side *old, const struct sid
     const struct report_timing *first = old->timed[0].timing;
     double ceiling = log_ceiling(now, first) - log_ceiling(old, first);
     double clock = log_clock(old) - log_clock(now);
-    struct speed_noise noise = {.aa = aa_spread(old, now),
-                                .drift = larger(ceiling, clock),
-                                .drifted = "clock",
-                                .unit = unit_names[unit]};
+    struct speed_noise noise = {
+        .aa = aa, .drift = larger(ceiling, clock), .drifted = "clock", .unit = unit_names[unit]};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
         if (noise.drift == ceiling && strcmp(kinds[i][0], first->ceiling.kind) == 0)
             noise.drifted = kinds[i][1];
@@ -225,8 +210,20 @@ static void distrust(const struct side *side, const char *which, struct speed_ve
                  : "fewer than half of the samples wanted were undisturbed");
 }
 
+/* The blocks of a pass are seconds apart, and what else runs on the machine stays for longer: two
+ * passes of the same code differ by up to a half on a shared machine, each being sure of itself. */
+static void doubt_one_pass(struct speed_verdict *verdict)
+{
+    if (verdict->speed != SPEED_FASTER && verdict->speed != SPEED_SLOWER)
+        return;
+    snprintf(verdict->reason, sizeof(verdict->reason),
+             "seems %s, but that may be the machine in one pass: bench --rounds 3 or more",
+             verdict->speed == SPEED_SLOWER ? "slower" : "faster");
+    verdict->speed = SPEED_UNCLEAR;
+}
+
 bool compare_speed(const struct timed *old, size_t n_old, const struct timed *now, size_t n_new,
-                   size_t tests, const struct speed_rule *rule, struct comparison *out,
+                   double aa, size_t tests, const struct speed_rule *rule, struct comparison *out,
                    struct error *error)
 {
     struct side sides[2] = {side_of(old, n_old), side_of(now, n_new)};
@@ -244,11 +241,13 @@ bool compare_speed(const struct timed *old, size_t n_old, const struct timed *no
             count[s] = log_medians(&sides[s], unit, logs[s], samples[s]);
     }
     if (good) {
-        struct speed_noise noise = noise_between(&sides[0], &sides[1], unit);
+        struct speed_noise noise = noise_between(&sides[0], &sides[1], unit, aa);
         speed_judge_unpaired(logs[0], count[0], logs[1], count[1], &noise, tests, rule,
                              &out->speed);
         out->old_ns = count[0] ? exp(sample_mean(logs[0], count[0])) : NAN;
         out->new_ns = count[1] ? exp(sample_mean(logs[1], count[1])) : NAN;
+        if (unit == BLOCKS)
+            doubt_one_pass(&out->speed);
         for (int s = 0; s < 2; s++) {
             if (sides[s].noisy)
                 distrust(&sides[s], s ? "new" : "old", &out->speed);

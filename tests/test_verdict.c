@@ -178,6 +178,9 @@ static void test_unpaired_noise(void)
     v = unpaired(old, 5, now, 5, &noise);
     CU_ASSERT_EQUAL(v.speed, SPEED_UNCLEAR);
     CU_ASSERT_STRING_EQUAL(v.reason, "the A/A arm differs from itself by 3.0 %");
+    /* Each of ten blocks has half the variance of the A/A log-ratio; t of 8 at 0.01: 3.3554. */
+    double half = (log(v.interval.high) - log(v.interval.low)) / 2;
+    CU_ASSERT_DOUBLE_EQUAL(half, 3.3554 * sqrt(2 * (0.03 * 0.03 / 2) / 5), 1e-5);
     noise = (struct speed_noise){.unit = "blocks", .between = 0.03};
     v = unpaired(old, 5, now, 5, &noise);
     CU_ASSERT_EQUAL(v.speed, SPEED_UNCLEAR);
