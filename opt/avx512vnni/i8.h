@@ -23,8 +23,8 @@
 
 #define TILE_I8_MAX 6 /* virtual tokens */
 
-/* So few tokens wait for the weights. Then hardware looks ahead better than prefetches do, and
- * unpacking must be short: high nibbles stay in place, and their sum, below 2^20 and a multiple
+/* So few virtual tokens wait for the weights. Then hardware looks ahead better than prefetches do,
+ * and unpacking must be short: high nibbles stay in place, and their sum, below 2^20 and a multiple
  * of 16, is shifted. */
 #define FEW_TOKENS 2
 
@@ -43,11 +43,20 @@ ALWAYS_INLINE __m512i dot_pair_broadcast(__m512i acc, __m512i w, const int16_t *
     return acc;
 }
 
-/* isum of a super-block for T virtual tokens, D of them at each x. The loop over pairs of sub-blocks
- * is not unrolled: compilers would mix its rounds and run out of registers. */
+/* Lines to fetch into L2. A burst of them would hold up loads, so each round of tile_isum takes some. */
+ALWAYS_INLINE const uint8_t *fetch_ahead(const uint8_t *ahead, int lines)
+{
+    for (int i = 0; i < lines; i++, ahead += 64)
+        _mm_prefetch(ahead, _MM_HINT_T1);
+    return ahead;
+}
+
+/* isum of a super-block for T virtual tokens, D of them at each x; fetches 4 * lines lines ahead. The
+ * loop over pairs of sub-blocks is not unrolled: compilers would mix its rounds and run out of
+ * registers. */
 ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
                              const struct panel_scales *scales, const struct digits *const x[],
-                             __m512i isum[])
+                             const uint8_t *ahead, int lines, __m512i isum[])
 {
     const bool few = T <= FEW_TOKENS;
     const __m512i low4 = _mm512_set1_epi8(15);
@@ -60,6 +69,7 @@ ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
     NO_UNROLL
     for (int g = 0; g < 4; g++) {
         __m512i even[TILE_I8_MAX], odd[TILE_I8_MAX];
+        ahead = fetch_ahead(ahead, lines);
         UNROLL
         for (int t = 0; t < T; t++)
             even[t] = odd[t] = _mm512_setzero_si512();
@@ -96,6 +106,7 @@ struct panel_i8 {
     const uint8_t *packed;
     int64_t blocks, first_row;
     __mmask16 rows; /* lanes to store */
+    bool stream;    /* all of them, past the caches: y is aligned to 64 bytes */
     const uint8_t *ahead;
     int ahead_lines; /* of 64 bytes, for each super-block */
 };
@@ -115,12 +126,13 @@ ALWAYS_INLINE void tile_i8(const int count, const int D, const struct panel_i8 *
     UNROLL
     for (int t = 0; t < T; t++)
         acc[t] = _mm512_setzero_ps();
+    const int lines = panel->ahead_lines / 4, more_lines = panel->ahead_lines % 4;
     for (int64_t b = 0; b < panel->blocks; b++, block += PANEL_BLOCK_BYTES) {
-        for (int i = 0; i < panel->ahead_lines; i++, ahead += 64)
-            _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead = fetch_ahead(ahead, more_lines);
         struct panel_scales scales = panel_scales(block);
         __m512i isum[TILE_I8_MAX];
-        tile_isum(T, D, block, &scales, x, isum);
+        tile_isum(T, D, block, &scales, x, ahead, lines, isum);
+        ahead += 64 * 4 * lines;
         __m512i min02 = _mm512_and_si512(scales.min[0], even_bytes);
         __m512i min46 = _mm512_and_si512(scales.min[1], even_bytes);
         __m512i min13 = _mm512_and_si512(_mm512_srli_epi32(scales.min[0], 8), even_bytes);
@@ -148,7 +160,10 @@ ALWAYS_INLINE void tile_i8(const int count, const int D, const struct panel_i8 *
         UNROLL
         for (int j = 1; j < D; j++)
             sum = _mm512_add_ps(sum, acc[D * i + j]);
-        _mm512_mask_storeu_ps(y[i] + panel->first_row, panel->rows, sum);
+        if (panel->stream)
+            _mm512_stream_ps(y[i] + panel->first_row, sum);
+        else
+            _mm512_mask_storeu_ps(y[i] + panel->first_row, panel->rows, sum);
     }
 }
 
@@ -182,13 +197,13 @@ static tile_i8_fn *const tiles_i8[ACTIVATION_MAX_DIGITS + 1][TILE_I8_MAX + 1] = 
 /* Tokens that go through a panel while it is in L1. */
 struct tokens_i8 {
     int n, digits;
+    bool stream; /* results past the caches */
     const struct digits *x[TOKEN_GROUP];
     float *y[TOKEN_GROUP]; /* of row 0 */
 };
 
 /* How a group of tokens is cut into tiles, the first `larger` of them with one token more; and the
- * lines of a super-block of the next panel over the tiles: fetched in a burst, they would hold up
- * loads. */
+ * lines of a super-block of the next panel over the tiles. */
 struct tiling_i8 {
     int tiles, size, larger, lines, more_lines;
 };
@@ -213,12 +228,13 @@ static inline void panels_i8(const struct matrix *matrix, const uint8_t *packed,
     const int64_t panel_bytes = matrix->blocks * PANEL_BLOCK_BYTES;
     const struct tiling_i8 tiling = tiling_i8(tokens->n, tokens->digits);
     for (int64_t p = first; p < last; p++) {
-        struct panel_i8 panel = {.blocks = matrix->blocks, .first_row = p * PANEL_ROWS};
+        struct panel_i8 panel = {
+            .blocks = matrix->blocks, .first_row = p * PANEL_ROWS, .stream = tokens->stream};
         panel.rows = first_lanes(panel_rows(matrix, p));
         panel.packed = packed ? packed + p * panel_bytes : scratch;
         if (!packed)
             pack_panel(matrix, p, scratch);
-        if (p + 1 < last && (!packed || tokens->n > FEW_TOKENS))
+        if (p + 1 < last && (!packed || tokens->n * tokens->digits > FEW_TOKENS))
             panel.ahead = packed ? panel.packed + panel_bytes : native_panel(matrix, p + 1);
         for (int i = 0, t = 0; i < tiling.tiles; i++) {
             int n = tiling.size + (i < tiling.larger);

@@ -7,9 +7,10 @@
 #include "opt/avx512vnni/i8.h"
 #include "ref/q4_K_dot.h"
 
-#define UNITS         8   /* of work for each thread, at least, to even out their speeds */
-#define THREAD_BLOCKS 512 /* fewer super-blocks than this are not worth a thread */
-#define SHARED_BLOCKS 64  /* of activations; fewer are prepared by one thread */
+#define UNITS         8         /* of work for each thread, at least, to even out their speeds */
+#define THREAD_BLOCKS 512       /* fewer super-blocks than this are not worth a thread */
+#define SHARED_BLOCKS 64        /* of activations; fewer are prepared by one thread */
+#define STREAM_BYTES  (2 << 20) /* of results, which no L2 cache would keep */
 
 static bool is_integer(enum matmul_class class)
 {
@@ -102,6 +103,7 @@ static void group_digits(const struct matmul_job *job, const struct matrix *matr
     struct tokens_i8 tokens;
     tokens.n = (int)(last - first);
     tokens.digits = matmul_digits(job->class);
+    tokens.stream = job->stream;
     for (int t = 0; t < tokens.n; t++) {
         int64_t pair = pair_of(list, first + t);
         tokens.x[t] = digits + source_row(mm, pair) * job->blocks * tokens.digits;
@@ -161,6 +163,18 @@ void avx512vnni_matmul_products(struct matmul_job *job, int rank)
     int64_t units = job->matmul.n_lists * job->units_of_list, index;
     while ((index = next_unit(&job->queue)) < units)
         unit(job, index, rank);
+    if (job->stream)
+        _mm_sfence(); /* before the barrier, which does not order such stores */
+}
+
+/* Whether results are many, and whole cache lines. */
+static bool worth_streaming(const struct matmul *matmul)
+{
+    int64_t pairs = 0;
+    for (int64_t i = 0; i < matmul->n_lists; i++)
+        pairs += matmul->lists[i].n;
+    return matmul->m % PANEL_ROWS == 0 && (uintptr_t)matmul->dst % 64 == 0 &&
+           pairs * matmul->m >= STREAM_BYTES / (int64_t)sizeof(float);
 }
 
 const char *avx512vnni_matmul_run(const struct matmul_op *op, enum matmul_class class,
@@ -177,6 +191,7 @@ const char *avx512vnni_matmul_run(const struct matmul_op *op, enum matmul_class 
     struct matmul_job job;
     uint8_t *work = (uint8_t *)scratch + op->lists_bytes(shape);
     int team = avx512vnni_matmul_plan(&job, &matmul, class, packed, work, threads);
+    job.stream = worth_streaming(&matmul);
     bool shared = team > 1 && source_blocks(&matmul) > SHARED_BLOCKS;
     if (!shared)
         avx512vnni_matmul_sources(&job, 0, 1);

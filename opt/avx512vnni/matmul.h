@@ -67,6 +67,7 @@ struct matmul_job {
     struct matmul matmul;
     enum matmul_class class;
     const uint8_t *packed;
+    bool stream; /* results of integer classes go past the caches */
     int64_t blocks, panels_of_unit, units_of_list;
     void *prepared_sources; /* digits of integer classes; class f16: rounded activations */
     uint8_t *thread_scratch;
