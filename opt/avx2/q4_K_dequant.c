@@ -11,7 +11,8 @@
 #include "opt/avx2/kernels.h"
 
 #define STREAM_BYTES   (INT64_C(32) << 20) /* a last-level cache */
-#define PARALLEL_BYTES (INT64_C(1) << 18)  /* below this, threads cost more than they save */
+#define AHEAD          4 /* blocks whose scales are decoded first: broadcasts find them in cache */
+#define PARALLEL_BYTES (INT64_C(1) << 18) /* below this, threads cost more than they save */
 
 /* Scales (or mins) from four bytes each for sub-blocks 0..3 and 4..7, times d (or dmin). */
 AVX2_INLINE __m256 times_bytes(__m256 d, uint32_t low, uint32_t high)
@@ -28,23 +29,31 @@ AVX2_INLINE void put(float *y, __m256 v, const bool stream)
         _mm256_storeu_ps(y, v);
 }
 
-AVX2_INLINE void dequant_block(const uint8_t *block, float *y, const bool stream)
+struct block_scales {
+    float scale[8], min[8]; /* d*sc[j], dmin*m[j] */
+};
+
+AVX2_INLINE void decode_scales(const uint8_t *block, struct block_scales *to)
 {
     uint32_t s[3];
     memcpy(s, block + 4, sizeof(s));
     __m256 d = _mm256_cvtph_ps(_mm_set1_epi16((short)(block[0] | block[1] << 8)));
     __m256 dmin = _mm256_cvtph_ps(_mm_set1_epi16((short)(block[2] | block[3] << 8)));
-    float scale[8], min[8];
-    _mm256_storeu_ps(
-        scale, times_bytes(d, s[0] & 0x3f3f3f3f, (s[2] & 0x0f0f0f0f) | (s[0] >> 2 & 0x30303030)));
-    _mm256_storeu_ps(min, times_bytes(dmin, s[1] & 0x3f3f3f3f,
-                                      (s[2] >> 4 & 0x0f0f0f0f) | (s[1] >> 2 & 0x30303030)));
+    _mm256_storeu_ps(to->scale, times_bytes(d, s[0] & 0x3f3f3f3f,
+                                            (s[2] & 0x0f0f0f0f) | (s[0] >> 2 & 0x30303030)));
+    _mm256_storeu_ps(to->min, times_bytes(dmin, s[1] & 0x3f3f3f3f,
+                                          (s[2] >> 4 & 0x0f0f0f0f) | (s[1] >> 2 & 0x30303030)));
+}
+
+AVX2_INLINE void dequant_block(const uint8_t *block, const struct block_scales *scales, float *y,
+                               const bool stream)
+{
     const __m256i nibble = _mm256_set1_epi32(15);
     for (int pair = 0; pair < 4; pair++) {
-        __m256 scale0 = _mm256_broadcast_ss(&scale[2 * pair]);
-        __m256 scale1 = _mm256_broadcast_ss(&scale[2 * pair + 1]);
-        __m256 min0 = _mm256_broadcast_ss(&min[2 * pair]);
-        __m256 min1 = _mm256_broadcast_ss(&min[2 * pair + 1]);
+        __m256 scale0 = _mm256_broadcast_ss(&scales->scale[2 * pair]);
+        __m256 scale1 = _mm256_broadcast_ss(&scales->scale[2 * pair + 1]);
+        __m256 min0 = _mm256_broadcast_ss(&scales->min[2 * pair]);
+        __m256 min1 = _mm256_broadcast_ss(&scales->min[2 * pair + 1]);
         for (int i = 0; i < 32; i += 8) {
             const void *qs = block + 16 + 32 * pair + i;
             __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(qs));
@@ -56,17 +65,27 @@ AVX2_INLINE void dequant_block(const uint8_t *block, float *y, const bool stream
     }
 }
 
+AVX2_INLINE void dequant_run(const uint8_t *w, float *y, int64_t blocks, const bool stream)
+{
+    struct block_scales scales[AHEAD];
+    for (int64_t first = 0; first < blocks; first += AHEAD) {
+        int64_t end = smaller(first + AHEAD, blocks);
+        for (int64_t b = first; b < end; b++)
+            decode_scales(w + b * Q4_K_BLOCK_BYTES, &scales[b - first]);
+        for (int64_t b = first; b < end; b++)
+            dequant_block(w + b * Q4_K_BLOCK_BYTES, &scales[b - first], y + b * Q4_K_BLOCK, stream);
+    }
+}
+
 static void dequant(const uint8_t *w, float *y, int64_t first, int64_t last, bool stream)
 {
     w += first * Q4_K_BLOCK_BYTES;
     y += first * Q4_K_BLOCK;
     if (stream) {
-        for (int64_t b = first; b < last; b++, w += Q4_K_BLOCK_BYTES, y += Q4_K_BLOCK)
-            dequant_block(w, y, true);
+        dequant_run(w, y, last - first, true);
         _mm_sfence();
     } else {
-        for (int64_t b = first; b < last; b++, w += Q4_K_BLOCK_BYTES, y += Q4_K_BLOCK)
-            dequant_block(w, y, false);
+        dequant_run(w, y, last - first, false);
     }
 }
 

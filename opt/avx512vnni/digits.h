@@ -82,11 +82,10 @@ ALWAYS_INLINE __m128i sub_block_sums(const __m512i sums[4], const bool in_order)
     return in_order ? _mm_unpacklo_epi16(packed, _mm_unpackhi_epi64(packed, packed)) : packed;
 }
 
-/* activation_quantize_block. */
-ALWAYS_INLINE void quantize_places(const float *x, const int digits, const bool in_order,
-                                   const struct digit_place *to)
+/* activation_quantize_block, given the largest_magnitude. */
+ALWAYS_INLINE void quantize_scaled(const float *x, uint32_t largest, const int digits,
+                                   const bool in_order, const struct digit_place *to)
 {
-    uint32_t largest = largest_magnitude(x);
     float amax = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)largest)));
     if (largest >= 0x7f800000 || amax < ACTIVATION_TINY) {
         for (int j = 0; j < digits; j++) {
@@ -118,10 +117,10 @@ ALWAYS_INLINE void quantize_places(const float *x, const int digits, const bool 
     }
 }
 
-/* Sums in the order of the sub-blocks. */
-ALWAYS_INLINE void quantize_digits(const float *x, const int digits, const struct digit_place *to)
+ALWAYS_INLINE void quantize_places(const float *x, const int digits, const bool in_order,
+                                   const struct digit_place *to)
 {
-    quantize_places(x, digits, true, to);
+    quantize_scaled(x, largest_magnitude(x), digits, in_order, to);
 }
 
 /* The digits of a block side by side, sums reordered. */

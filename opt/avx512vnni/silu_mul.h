@@ -16,11 +16,9 @@
 
 ALWAYS_INLINE __m512 silu_mul_lanes(__m512 gate, __m512 up)
 {
-    /* exp(200) is infinite; larger arguments would overflow on the way to it. As integers, which
-     * order like floats here, for pipes that are not busy. */
-    __m512i x = _mm512_castps_si512(_mm512_sub_ps(_mm512_setzero_ps(), gate));
-    x = _mm512_min_epi32(x, _mm512_castps_si512(_mm512_set1_ps(200)));
-    __m512 e = expf_lanes(_mm512_castsi512_ps(x));
+    /* exp(200) is infinite; larger arguments would overflow on the way to it. */
+    __m512 x = _mm512_sub_ps(_mm512_setzero_ps(), gate);
+    __m512 e = expf_lanes(_mm512_min_ps(x, _mm512_set1_ps(200)));
     return _mm512_mul_ps(_mm512_div_ps(gate, _mm512_add_ps(_mm512_set1_ps(1), e)), up);
 }
 
