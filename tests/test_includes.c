@@ -4,8 +4,9 @@
  *
  *   ref/         libc; ref/
  *   opt/<tier>/  libc, intrinsics, OpenMP; ref/, opt/<tier>/
+ *   opt/peers/   libc, public headers of ggml; ref/, opt/peers/
  *   opt/         libc, CPUID; ref/, opt/
- *   harness/     anything but intrinsics and OpenMP; harness/, and of the others only the headers
+ *   harness/     anything but intrinsics, OpenMP and ggml; harness/, and of the others only the headers
  *                below; GSL and jansson only in the files below (main may set GSL's error handler)
  *
  * The checker itself is tested on a made-up tree that breaks each rule.
@@ -28,6 +29,7 @@ static const char *const libc[] = {
     "stdint.h",   "stdio.h",    "stdlib.h", "stdnoreturn.h", "string.h",  "tgmath.h",
     "threads.h",  "time.h",     "uchar.h",  "wchar.h",       "wctype.h"};
 static const char *const tier_system[] = {"immintrin.h", "omp.h"};
+static const char *const peers_system[] = {"ggml.h", "ggml-backend.h", "ggml-cpu.h"};
 static const char *const opt_system[] = {"cpuid.h"};
 static const char *const harness_own[] = {"ref/op.h",      "ref/kernel.h",        "ref/layer.h",
                                           "ref/f16.h",     "ref/activation_i8.h", "opt/cpu.h",
@@ -100,6 +102,8 @@ static bool system_allowed(const char *file, const char *header)
         return false;
     if (starts(file, "ref/"))
         return IN(header, libc);
+    if (starts(file, "opt/peers/"))
+        return IN(header, libc) || IN(header, peers_system);
     if (tier_of(file, tier, sizeof(tier)))
         return IN(header, libc) || IN(header, tier_system);
     if (starts(file, "opt/"))
@@ -109,7 +113,7 @@ static bool system_allowed(const char *file, const char *header)
                (strcmp(file, "harness/main.c") == 0 && strcmp(header, "gsl/gsl_errno.h") == 0);
     if (strcmp(header, "jansson.h") == 0)
         return IN(file, jansson_files);
-    return !IN(header, tier_system);
+    return !IN(header, tier_system) && !IN(header, peers_system);
 }
 
 /* ---- the checker ---- */
@@ -313,6 +317,14 @@ static const struct sample {
      "opt/avx2/c.c:1: must not include opt/avx512/b.h"},
     {"opt/avx2/d.c", "#include \"opt/cpu.h\"", "opt/avx2/d.c:1: must not include opt/cpu.h"},
     {"opt/avx2/e.c", "#include <hwloc.h>", "opt/avx2/e.c:1: must not include hwloc.h"},
+    {"opt/avx2/f.c", "#include <ggml.h>", "opt/avx2/f.c:1: must not include ggml.h"},
+    {"opt/peers/a.c", "#include <ggml-cpu.h>\n#include \"opt/peers/b.h\"\n#include \"ref/op.h\"",
+     NULL},
+    {"opt/peers/b.h", "#include <ggml.h>\n#include <ggml-quants.h>",
+     "opt/peers/b.h:2: must not include ggml-quants.h"},
+    {"opt/peers/c.c", "#include \"opt/avx2/b.h\"",
+     "opt/peers/c.c:1: must not include opt/avx2/b.h"},
+    {"opt/peers/d.c", "#include <immintrin.h>", "opt/peers/d.c:1: must not include immintrin.h"},
     {"harness/report.c", "#include <jansson.h>\n#include \"harness/case.h\"\n#include \"ref/op.h\"",
      NULL},
     {"harness/bench.c", "#include <gsl/gsl_sort.h>\n#include <unistd.h>\n/* good_op_name */", NULL},
@@ -326,6 +338,7 @@ static const struct sample {
     {"harness/e.c", "#include <CUnit/CUnit.h>", "harness/e.c:1: must not include CUnit/CUnit.h"},
     {"harness/f.c", "#include \"opt/avx2/a.h\"", "harness/f.c:1: must not include opt/avx2/a.h"},
     {"harness/g.c", "#include <immintrin.h>", "harness/g.c:1: must not include immintrin.h"},
+    {"harness/h.c", "#include <ggml.h>", "harness/h.c:1: must not include ggml.h"},
     {"harness/main.c", "#include <gsl/gsl_errno.h>\n#include <gsl/gsl_cdf.h>",
      "harness/main.c:2: must not include gsl/gsl_cdf.h"},
     {"harness/notes.txt", "#include \"ref/good_op_name.h\"", NULL},
@@ -344,7 +357,7 @@ static void write_text(const char *root, const char *name, const char *text)
 static void test_bad_tree(void)
 {
     char root[] = "/tmp/assay-test-includes-XXXXXX", path[1024];
-    static const char *const directories[] = {"ref", "opt", "opt/avx2", "harness"};
+    static const char *const directories[] = {"ref", "opt", "opt/avx2", "opt/peers", "harness"};
     CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(root));
     for (size_t i = 0; i < COUNT(directories); i++) {
         snprintf(path, sizeof(path), "%s/%s", root, directories[i]);
