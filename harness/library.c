@@ -216,6 +216,8 @@ bool kernels_open(struct kernels *kernels, const char *path, uint32_t features, 
     bool ok = sandbox_run(try_library, &trial, LOAD_SECONDS, &end, error);
     if (ok && end.end == SANDBOX_TIMED_OUT)
         ok = fail(error, "%s: did not load within %d s", path, LOAD_SECONDS);
+    else if (ok && end.end == SANDBOX_INTERRUPTED)
+        ok = fail(error, "%s: interrupted while it was loaded", path);
     else if (ok && !trial.answer->returned)
         ok = fail(error, "%s: crashed while it was loaded: %s", path,
                   end.signal ? strsignal(end.signal) : "ended the process");

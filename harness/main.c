@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/interrupt.h"
 #include "harness/options.h"
 #include "harness/report.h"
 #include "harness/run.h"
@@ -143,6 +144,19 @@ static int list(const struct options *options, struct error *error)
     return ok ? EXIT_PASSED : EXIT_USAGE;
 }
 
+/* The machine's limits, as it is now. */
+static bool measure_ceilings(struct run *run, struct error *error)
+{
+    int threads = threads_of(&(struct assay_case){0}, &run->check);
+    for (size_t c = 0; c < run->cases.count; c++)
+        threads = run->cases.items[c].threads > threads ? run->cases.items[c].threads : threads;
+    run->has_ceilings = ceilings_measure(&run->ceilings, &run->context, run->features, threads,
+                                         CEILINGS_SECONDS, error);
+    if (run->has_ceilings)
+        ceilings_print(&run->ceilings, stdout);
+    return run->has_ceilings || interrupted();
+}
+
 static bool execute(struct run *run, const struct options *options, struct error *error)
 {
     bool loaded = options->command == COMMAND_JUDGE ? load_given(options, run, error)
@@ -154,19 +168,28 @@ static bool execute(struct run *run, const struct options *options, struct error
         return false;
     if (run->context.llc_bytes > 0)
         run->timing.llc_bytes = run->context.llc_bytes;
+    if (!options->no_fork)
+        interrupt_hold();
+    if (run->bench && !measure_ceilings(run, error))
+        return false;
     bool ran = run_all(run, terminal_progress, error);
     terminal_progress_end();
     if (!ran)
         return false;
     terminal_results(run, options->verbose || options->command == COMMAND_REPLAY);
     terminal_check_table(run);
-    terminal_bench_tables(run);
+    if (run->bench) {
+        terminal_bench_tables(run);
+        terminal_bench_noise(run);
+    }
     terminal_summary(run);
+    if (!run->complete)
+        printf("interrupted: what is said above is all that was done\n");
     if (!options->json)
         return true;
     if (!report_write(run, options->json, error))
         return false;
-    printf("report: %s\n", options->json);
+    printf("%s: %s\n", run->complete ? "report" : "partial report", options->json);
     return true;
 }
 
@@ -210,7 +233,11 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
     struct run run = {
         .bench = bench,
         .check = check_options_of(options),
-        .timing = {.seconds = options->bench_seconds, .llc_bytes = (int64_t)32 << 20},
+        .timing = {.seconds = options->bench_seconds,
+                   .blocks = options->blocks,
+                   .passes = options->rounds,
+                   .llc_bytes = (int64_t)32 << 20},
+        .features = options->features,
         .shrink_seconds = options->command == COMMAND_JUDGE ? 0 : options->shrink_seconds,
         .command = join(argc, argv),
     };
@@ -220,7 +247,7 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
     } else if (execute(&run, options, error)) {
         size_t skipped = run_count(&run, SKIPPED), passed = run_count(&run, PASS);
         status = passed + skipped == run.n_results ? EXIT_PASSED : EXIT_FAILED;
-        if (skipped == run.n_results) {
+        if (skipped == run.n_results && run.complete) {
             fail(error, "every selected kernel was skipped");
             status = EXIT_USAGE;
         }
@@ -251,6 +278,7 @@ int main(int argc, char **argv)
     }
     if (error.text[0])
         fprintf(stderr, "assay: %s\n", error.text);
+    interrupt_release(); /* may be the end */
     if (foreign)
         _exit(status); /* a library's destructors cannot change it */
     return status;

@@ -29,6 +29,7 @@ struct options {
     bool seed_given;
     uint64_t seed;
     double timeout_seconds, bench_seconds;
+    int blocks, rounds; /* of bench */
     int64_t memory_bytes;
     uint32_t features; /* what this CPU has and --cpu allows */
     enum color color;
