@@ -6,7 +6,7 @@
  * Arms are kernels in modes, hot and cold; cold only for ops that have weights. The fastest kernel is
  * timed twice in every mode: how far its two arms are apart is what the machine's noise does. A
  * disturbed sample (harness/noise.h) does not count and is taken again, but not more than once.
- * Calls of a quarter second or more are timed three times, cold only.
+ * Calls of a tenth of a second or more are timed three times, cold only.
  */
 #ifndef ASSAY_HARNESS_BENCH_H
 #define ASSAY_HARNESS_BENCH_H

@@ -26,7 +26,7 @@ extern const char *const bench_mode_names[BENCH_MODES];
 struct contender {
     struct result *result; /* of its check */
     int threads;
-    bool slow;                   /* a call takes a quarter second or more */
+    bool slow;                   /* a call takes a tenth of a second or more */
     int calls[BENCH_MODES];      /* in a sample */
     double call_ns[BENCH_MODES]; /* roughly; 0: not rehearsed in this mode */
     int wrong[BENCH_MODES];      /* samples whose output was not that of the untimed call, so far */

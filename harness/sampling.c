@@ -36,10 +36,7 @@ static bool make_shifted(struct sampling *sampling, struct guarded *buffer, int6
                          struct error *error)
 {
     size_t shift = (size_t)assay_below(&sampling->random.source, SHIFTS) * ASSAY_BUFFER_ALIGN;
-    if (!guarded_make_shifted(buffer, bytes, shift, error))
-        return false;
-    poison_fill(buffer->data, buffer->bytes, POISON_B); /* and so backed by pages */
-    return true;
+    return guarded_make_shifted(buffer, bytes, shift, error);
 }
 
 static bool make_outputs(struct sampling *sampling, struct tensors *outputs, struct error *error)
@@ -72,8 +69,11 @@ bool sampling_equip(struct sampling *sampling, size_t a, int n_copies, struct er
         if (!make_shifted(sampling, &own->prepared[c], needs->prepared_bytes, error))
             return false;
     }
-    return make_outputs(sampling, &own->outputs, error) &&
-           make_shifted(sampling, &own->scratch, needs->scratch_bytes, error);
+    if (!make_outputs(sampling, &own->outputs, error) ||
+        !make_shifted(sampling, &own->scratch, needs->scratch_bytes, error))
+        return false;
+    poison_fill(own->scratch.data, own->scratch.bytes, POISON_B); /* and so backed by pages */
+    return true;
 }
 
 void own_free(struct own *own)
