@@ -31,7 +31,9 @@ static struct assay_cost mean_cost(const struct variants *v, enum bench_mode mod
         variants_pointers(v, i, NULL, pointers);
         struct assay_cost cost = v->item->op->cost(v->item->shape, pointers);
         sum.flop += cost.flop / count;
+        sum.products += cost.products / count;
         sum.read_bytes += cost.read_bytes / count;
+        sum.weight_bytes += cost.weight_bytes / count;
         sum.written_bytes += cost.written_bytes / count;
     }
     return sum;

@@ -201,7 +201,8 @@ static struct assay_cost cost(const void *shape, void *const *t)
 {
     (void)t;
     double n = (double)count_x(shape), q = (double)count_q(shape);
-    return (struct assay_cost){2 * n, 4 * n, q + q / 16 + q / 64};
+    return (struct assay_cost){
+        .flop = 2 * n, .read_bytes = 4 * n, .written_bytes = q + q / 16 + q / 64};
 }
 
 /* "a row alone": the last one. */

@@ -151,7 +151,13 @@ static struct assay_cost cost(const void *shape, void *const *t)
     const shape_t *s = shape;
     double out = (double)s->out_dim, in = (double)s->in_dim;
     double weight_bytes = out * in * (double)s->bits / 8 + out * in / AFFINE_GROUP * 4;
-    return (struct assay_cost){2 * out * in, weight_bytes + 4 * in, 4 * out};
+    return (struct assay_cost){
+        .flop = 2 * out * in,
+        .products = out * in,
+        .read_bytes = weight_bytes + 4 * in,
+        .weight_bytes = weight_bytes,
+        .written_bytes = 4 * out,
+    };
 }
 
 static bool isolate(const void *shape, void *const *t, int64_t part)

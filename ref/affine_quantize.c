@@ -156,7 +156,8 @@ static struct assay_cost cost(const void *shape, void *const *t)
 {
     (void)t;
     double n = (double)count_x(shape), bits = (double)((const shape_t *)shape)->bits;
-    return (struct assay_cost){6 * n, 4 * n, n * bits / 8 + n / AFFINE_GROUP * 4};
+    return (struct assay_cost){
+        .flop = 6 * n, .read_bytes = 4 * n, .written_bytes = n * bits / 8 + n / AFFINE_GROUP * 4};
 }
 
 /* "a group alone": the last one. */

@@ -278,17 +278,20 @@ static int64_t chain(const void *shape)
 static struct assay_cost cost(const void *shape, void *const *t)
 {
     const shape_t *s = shape;
-    double pairs = 0, touched = 0, ends = (double)(s->tokens * s->hidden);
+    double pairs = 0, touched = 0, hidden = (double)s->hidden;
     for (int64_t e = 0; e < s->experts; e++) {
         int64_t n = count_selecting(s, t[MOE_FFN_LOGITS], e);
         pairs += (double)n;
         touched += n > 0;
     }
+    double weight_bytes = 3 * touched * (double)expert_bytes(s);
+    double valid = pairs / (double)s->top_k; /* tokens; the others' x is not read */
     return (struct assay_cost){
-        .flop = 6 * pairs * (double)s->hidden * (double)s->ffn,
-        .read_bytes =
-            3 * touched * (double)expert_bytes(s) + 4 * ends + 4 * (double)(s->tokens * s->experts),
-        .written_bytes = 4 * ends,
+        .flop = 6 * pairs * hidden * (double)s->ffn,
+        .products = 3 * pairs * hidden * (double)s->ffn,
+        .read_bytes = weight_bytes + 4 * valid * hidden + 4 * (double)(s->tokens * s->experts),
+        .weight_bytes = weight_bytes,
+        .written_bytes = 4 * (double)s->tokens * hidden,
     };
 }
 

@@ -18,7 +18,8 @@
  *           Not read: weights of experts that no token selects.
  * Errors    An illegal shape is refused before any output is written.
  * Threads   out does not depend on their number, a token's row not on the other tokens.
- * Cost      6*hidden*ffn flop a pair; weights of selected experts, logits and x read; out written.
+ * Cost      6*hidden*ffn flop a pair; weights of selected experts, logits and valid tokens' x read;
+ *           out written. What lies between, h say, need not touch memory.
  * Source    The MoE layer of ferrum; llama.cpp's build_moe_ffn.
  */
 #ifndef ASSAY_REF_MOE_FFN_H

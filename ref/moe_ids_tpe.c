@@ -137,7 +137,8 @@ static struct assay_cost cost(const void *shape, void *const *t)
     int64_t pairs = s->tokens * s->top_k, valid = 0;
     for (int64_t pair = 0; pair < pairs; pair++)
         valid += selected[pair] >= 0 && selected[pair] < s->experts;
-    return (struct assay_cost){0, 4.0 * (double)pairs, 4.0 * (double)(valid + s->experts + 6)};
+    return (struct assay_cost){.read_bytes = 4.0 * (double)pairs,
+                               .written_bytes = 4.0 * (double)(valid + s->experts + 6)};
 }
 
 typedef struct moe_ids_tpe_shape shape_t;

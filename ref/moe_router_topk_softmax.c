@@ -290,7 +290,9 @@ static struct assay_cost cost(const void *shape, void *const *t)
     (void)t;
     const shape_t *s = shape;
     double logits = (double)count_logits(shape);
-    return (struct assay_cost){5 * logits, 4 * logits, 8 * (double)(s->tokens * s->top_k)};
+    return (struct assay_cost){.flop = logits,
+                               .read_bytes = 4 * logits,
+                               .written_bytes = 8 * (double)(s->tokens * s->top_k)};
 }
 
 /* The first element of a row of the outputs in which two calls differ, or -1. */

@@ -18,7 +18,8 @@
  * Errors    An illegal shape is refused before any output is written.
  * Threads   The outputs do not depend on their number, a row's neither on the other rows nor on
  *           its place among them.
- * Cost      counted as 5 flop a logit; 4 bytes a logit read, 8 a selected expert written.
+ * Cost      counted as 1 flop a logit, its comparison: with norm, no exp of an expert that is not
+ *           selected is needed. 4 bytes a logit read, 8 a selected expert written.
  * Source    moe_router_topk_softmax of ferrum-kernels, whose top_k stops at 32 and whose invalid
  *           rows write outside their buffers; moeflux's leaves its slots unsorted.
  */

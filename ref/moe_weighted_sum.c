@@ -274,8 +274,9 @@ static struct assay_cost cost(const void *shape, void *const *t)
     double valid = 0, m = (double)s->m;
     for (int64_t pair = 0; pair < count_pairs(s); pair++)
         valid += moe_is_expert(ids[pair], s->experts);
-    return (struct assay_cost){2 * valid * m, valid * 4 * (m + 1) + 4 * (double)count_pairs(s),
-                               4 * (double)count_out(s)};
+    return (struct assay_cost){.flop = 2 * valid * m,
+                               .read_bytes = valid * 4 * (m + 1) + 4 * (double)count_pairs(s),
+                               .written_bytes = 4 * (double)count_out(s)};
 }
 
 /* "a token alone": the last one. */

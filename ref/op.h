@@ -138,10 +138,13 @@ struct assay_expected {
     bool untouched; /* the contract says that this element is not written */
 };
 
-/* Work of one call, for GFLOP/s and GB/s. Counts only what the contract makes necessary. */
+/* Work of one call. Counts only what the contract makes necessary, each byte once: no kernel can do
+ * with less, so that a rate above the machine's best is a mistake of the count. */
 struct assay_cost {
-    double flop;
-    double read_bytes;
+    double flop;         /* f32 operations, a multiply-add is two; those of `products` among them */
+    double products;     /* multiply-adds of a weight and an activation, of int8 in some classes */
+    double read_bytes;   /* those of weight_bytes among them */
+    double weight_bytes; /* of ASSAY_WEIGHTS tensors */
     double written_bytes;
 };
 

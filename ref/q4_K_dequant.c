@@ -96,7 +96,11 @@ static struct assay_cost cost(const void *shape, void *const *t)
 {
     (void)t;
     double n = (double)((const struct q4_K_dequant_shape *)shape)->n;
-    return (struct assay_cost){2 * n, n / Q4_K_BLOCK * Q4_K_BLOCK_BYTES, 4 * n};
+    double weight_bytes = n / Q4_K_BLOCK * Q4_K_BLOCK_BYTES;
+    return (struct assay_cost){.flop = n,
+                               .read_bytes = weight_bytes,
+                               .weight_bytes = weight_bytes,
+                               .written_bytes = 4 * n};
 }
 
 /* "a block alone": the last one. */

@@ -10,7 +10,8 @@
  * Memory    w aligned to 2 bytes, y to 4; no overlap. Every element of y is written.
  * Errors    An illegal shape is refused before any output is written.
  * Threads   y does not depend on their number.
- * Cost      2*n flop; n/256*144 bytes read, 4*n written.
+ * Cost      n flop, which make tables of the 16 weights of each sub-block; n/256*144 bytes read,
+ *           4*n written.
  * Source    dequantize_q4_k of ferrum-kernels; llama.cpp's GGUF type Q4_K.
  */
 #ifndef ASSAY_REF_Q4_K_DEQUANT_H

@@ -168,9 +168,12 @@ static struct assay_cost cost(const void *shape, void *const *t)
     (void)t;
     const shape_t *s = shape;
     double m = (double)s->m, k = (double)s->k, tokens = (double)s->tokens;
+    double weight_bytes = m * k / Q4_K_BLOCK * Q4_K_BLOCK_BYTES;
     return (struct assay_cost){
         .flop = 2 * tokens * m * k,
-        .read_bytes = m * k / Q4_K_BLOCK * Q4_K_BLOCK_BYTES + 4 * tokens * k,
+        .products = tokens * m * k,
+        .read_bytes = weight_bytes + 4 * tokens * k,
+        .weight_bytes = weight_bytes,
         .written_bytes = 4 * tokens * m,
     };
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ref/q4_K_gemm_moe_id.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "ref/fill.h"
@@ -233,11 +234,14 @@ static struct assay_cost cost(const void *shape, void *const *t)
         pairs += tpe[e];
         touched += tpe[e] > 0;
     }
-    double sources = s->ne11 == 1 ? (double)s->tokens : pairs;
+    /* Tokens in no list are not read: at least so many are in one. */
+    double sources = s->ne11 == 1 ? ceil(pairs / (double)s->top_k) : pairs;
+    double weight_bytes = touched * (double)q4_K_moe_expert_bytes(s);
     return (struct assay_cost){
         .flop = 2 * pairs * m * k,
-        .read_bytes = touched * (double)q4_K_moe_expert_bytes(s) + sources * 4 * k +
-                      4 * (pairs + (double)s->experts),
+        .products = pairs * m * k,
+        .read_bytes = weight_bytes + sources * 4 * k + 4 * (pairs + (double)s->experts),
+        .weight_bytes = weight_bytes,
         .written_bytes = 4 * pairs * m,
     };
 }

@@ -159,7 +159,14 @@ static struct assay_cost cost(const void *shape, void *const *t)
     (void)t;
     const struct q4_K_gemv_shape *s = shape;
     double n = (double)s->n, k = (double)s->k;
-    return (struct assay_cost){2 * n * k, n * k / Q4_K_BLOCK * Q4_K_BLOCK_BYTES + 4 * k, 4 * n};
+    double weight_bytes = n * k / Q4_K_BLOCK * Q4_K_BLOCK_BYTES;
+    return (struct assay_cost){
+        .flop = 2 * n * k,
+        .products = n * k,
+        .read_bytes = weight_bytes + 4 * k,
+        .weight_bytes = weight_bytes,
+        .written_bytes = 4 * n,
+    };
 }
 
 static bool isolate(const void *shape, void *const *t, int64_t part)

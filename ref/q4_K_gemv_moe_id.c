@@ -199,10 +199,12 @@ static struct assay_cost cost(const void *shape, void *const *t)
         }
         sources += s->ne11 == 1 ? pairs > before : pairs - before;
     }
+    double weight_bytes = experts * (double)q4_K_moe_expert_bytes(s);
     return (struct assay_cost){
         .flop = 2 * pairs * m * k,
-        .read_bytes = experts * (double)q4_K_moe_expert_bytes(s) + sources * 4 * k +
-                      4 * (double)q4_K_moe_pairs(s),
+        .products = pairs * m * k,
+        .read_bytes = weight_bytes + sources * 4 * k + 4 * (double)q4_K_moe_pairs(s),
+        .weight_bytes = weight_bytes,
         .written_bytes = 4 * pairs * m,
     };
 }

@@ -224,7 +224,9 @@ static struct assay_cost cost(const void *shape, void *const *t)
 {
     (void)t;
     double n = (double)count_x(shape);
-    return (struct assay_cost){(STEPS + 1) * 10 * n, 4 * n, n / Q4_K_BLOCK * Q4_K_BLOCK_BYTES};
+    return (struct assay_cost){.flop = (STEPS + 1) * 10 * n,
+                               .read_bytes = 4 * n,
+                               .written_bytes = n / Q4_K_BLOCK * Q4_K_BLOCK_BYTES};
 }
 
 /* "a block alone": the last one. */

@@ -173,7 +173,7 @@ static struct assay_cost cost(const void *shape, void *const *t)
 {
     (void)t;
     double n = (double)count(shape);
-    return (struct assay_cost){4 * n, 8 * n, 4 * n};
+    return (struct assay_cost){.flop = 4 * n, .read_bytes = 8 * n, .written_bytes = 4 * n};
 }
 
 /* "negating up negates the output": all bits, infinities and zeros too. */
