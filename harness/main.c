@@ -264,7 +264,7 @@ int main(int argc, char **argv)
     signal(SIGCHLD, SIG_DFL);    /* if it came to us ignored, no child could be waited for */
     gsl_set_error_handler_off(); /* it would abort; what can fail is checked where it is used */
     if (options_parse(argc, argv, &options, &error)) {
-        terminal_init(options.color);
+        color_init(options.color);
         status = options.command == COMMAND_LIST     ? list(&options, &error)
                  : options.command == COMMAND_EXPORT ? export(&options, &error)
                                                      : check_or_bench(&options, argc, argv, &error);

@@ -133,7 +133,7 @@ static bool set_option(int key, const char *text, struct options *options, struc
         return options_seconds("--timeout", text, 0.001, &options->timeout_seconds, error);
     case KEY_TIME: return options_seconds("--time", text, 0.001, &options->bench_seconds, error);
     case KEY_CPU: return options_cpu(text, options, error);
-    case KEY_COLOR: return options_color(text, &options->color, error);
+    case KEY_COLOR: return color_parse(text, &options->color, error);
     case KEY_THREADS:
         if (!options_integer("--threads", text, 1, CASE_THREADS_MAX, &value, error))
             return false;

@@ -115,18 +115,6 @@ bool options_numerics(const char *text, uint32_t *numerics, struct error *error)
     return true;
 }
 
-bool options_color(const char *text, enum color *color, struct error *error)
-{
-    static const char *const names[] = {"auto", "always", "never"};
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *color = (enum color)i;
-            return true;
-        }
-    }
-    return fail(error, "--color: \"%s\" is not auto, always or never", text);
-}
-
 /* "1,33" */
 bool options_tokens(const char *text, struct model_layer *layer, struct error *error)
 {

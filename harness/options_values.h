@@ -13,7 +13,6 @@ bool options_memory(const char *text, int64_t *bytes, struct error *error);
 bool options_shard(const char *text, struct options *options, struct error *error);
 bool options_cpu(const char *text, struct options *options, struct error *error);
 bool options_numerics(const char *text, uint32_t *numerics, struct error *error);
-bool options_color(const char *text, enum color *color, struct error *error);
 bool options_tokens(const char *text, struct model_layer *layer, struct error *error);
 
 #endif

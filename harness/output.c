@@ -49,3 +49,48 @@ void output_drop(struct output *output)
     unlink(output->beside);
     free(output->beside);
 }
+
+/* Whether a file may be replaced. */
+static bool has_mark(const char *path, const char *mark)
+{
+    char start[64] = {0};
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return false;
+    size_t count = fread(start, 1, sizeof(start) - 1, file);
+    fclose(file);
+    return count == 0 || strstr(start, mark) != NULL;
+}
+
+static bool write_all(int fd, const char *text, size_t size)
+{
+    while (size > 0) {
+        ssize_t written = write(fd, text, size);
+        if (written < 0 && errno != EINTR)
+            return false;
+        text += written > 0 ? written : 0;
+        size -= written > 0 ? (size_t)written : 0;
+    }
+    return true;
+}
+
+bool output_replace(const char *path, const char *mark, const char *text, struct error *error)
+{
+    struct output output;
+    struct stat status;
+    size_t size = strlen(text);
+    const char *end = size > 0 && text[size - 1] == '\n' ? "" : "\n";
+    if (strcmp(path, "-") == 0)
+        return printf("%s%s", text, end) >= 0 || fail(error, "cannot write to standard output");
+    if (!path[0])
+        return fail(error, "the path of an output is empty");
+    bool there = stat(path, &status) == 0;
+    if (there && !S_ISREG(status.st_mode))
+        return fail(error, "%s: is not a regular file", path);
+    if (there && !has_mark(path, mark))
+        return fail(error, "%s: exists and is something else", path);
+    return output_open(&output, path, error) &&
+           output_close(&output,
+                        write_all(output.fd, text, size) && write_all(output.fd, end, strlen(end)),
+                        error);
+}

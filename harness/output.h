@@ -19,4 +19,8 @@ bool output_close(struct output *output, bool written, struct error *error);
 /* Removes it. */
 void output_drop(struct output *output);
 
+/* Writes a text, and a newline if it has none at its end; to standard output if the path is "-". A
+ * file that is there must be a regular one and empty, or have `mark` near its start. */
+bool output_replace(const char *path, const char *mark, const char *text, struct error *error);
+
 #endif

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Colors of a terminal, if standard output is one or --color says so. */
+/* Colour on standard output, and times as people write them. */
 #ifndef ASSAY_HARNESS_PAINT_H
 #define ASSAY_HARNESS_PAINT_H
 
+#include "harness/error.h"
+
+enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
+
+/* "auto": if standard output is a terminal. */
+bool color_parse(const char *text, enum color *color, struct error *error);
+void color_init(enum color color);
+
+/* The terminal's code, or nothing. */
 const char *paint(const char *code);
 
 #define RED    paint("\033[31m")
@@ -11,5 +20,8 @@ const char *paint(const char *code);
 #define BOLD   paint("\033[1m")
 #define DIM    paint("\033[2m")
 #define PLAIN  paint("\033[0m")
+
+/* "12.3 us" */
+const char *duration_text(double ns, char text[16]);
 
 #endif

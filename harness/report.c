@@ -10,7 +10,7 @@
 
 #include "harness/case_parse.h"
 #include "harness/output.h"
-#include "harness/report_timing.h"
+#include "harness/report_bench.h"
 
 /* Unknown where it is 0. */
 static json_t *known(int64_t value)

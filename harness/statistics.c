@@ -18,6 +18,21 @@ double quantile(const double *sorted, size_t count, double fraction)
     return gsl_stats_quantile_from_sorted_data(sorted, 1, count, fraction);
 }
 
+double sample_mean(const double *samples, size_t count)
+{
+    return gsl_stats_mean(samples, 1, count);
+}
+
+double sample_deviation(const double *samples, size_t count)
+{
+    return count > 1 ? gsl_stats_sd(samples, 1, count) : 0;
+}
+
+double student(double alpha, double freedom)
+{
+    return gsl_cdf_tdist_Qinv(alpha / 2, freedom);
+}
+
 struct interval median_interval(const double *sorted, size_t count, double coverage)
 {
     /* [sorted[r], sorted[count-1-r]] misses the median if at most r samples lie on one side of it.
@@ -106,7 +121,6 @@ struct interval mean_square_interval(double freedom, double alpha)
 
 struct interval mean_interval(size_t count, double deviation, double alpha)
 {
-    double half =
-        gsl_cdf_tdist_Qinv(alpha / 2, (double)count - 1) * deviation / sqrt((double)count);
+    double half = student(alpha, (double)count - 1) * deviation / sqrt((double)count);
     return (struct interval){-half, half, 1 - alpha};
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The statistics of verdicts and timings. count >= 1; what is not called sorted need not be. */
+/* The statistics of verdicts and timings. Samples are as many as `count` says, at least one; for
+ * quantiles and the interval of a median they are sorted. */
 #ifndef ASSAY_HARNESS_STATISTICS_H
 #define ASSAY_HARNESS_STATISTICS_H
 
@@ -10,6 +11,15 @@ void sort_samples(double *samples, size_t count);
 
 /* Linear interpolation between order statistics; 0 <= fraction <= 1. */
 double quantile(const double *sorted, size_t count, double fraction);
+
+double sample_mean(const double *samples, size_t count);
+
+/* The standard deviation of what the samples are drawn from; 0 of one sample. */
+double sample_deviation(const double *samples, size_t count);
+
+/* What Student's t exceeds on either side with probability alpha; the degrees of freedom may be a
+ * fraction. */
+double student(double alpha, double freedom);
 
 struct interval {
     double low, high;

@@ -11,18 +11,6 @@
 #include "harness/stored.h"
 #include "harness/text.h"
 
-static bool colored;
-
-void terminal_init(enum color color)
-{
-    colored = color == COLOR_ALWAYS || (color == COLOR_AUTO && isatty(STDOUT_FILENO));
-}
-
-const char *paint(const char *code)
-{
-    return colored ? code : "";
-}
-
 static const char *verdict_color(enum verdict verdict)
 {
     return verdict == PASS ? GREEN : verdict == SKIPPED ? YELLOW : RED;

@@ -3,11 +3,8 @@
 #ifndef ASSAY_HARNESS_TERMINAL_H
 #define ASSAY_HARNESS_TERMINAL_H
 
+#include "harness/paint.h"
 #include "harness/run.h"
-
-enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
-
-void terminal_init(enum color color);
 
 /* A line that overwrites itself; nothing unless stderr is a terminal. */
 void terminal_progress(size_t done, size_t count, const char *what);

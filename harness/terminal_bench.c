@@ -5,19 +5,6 @@
 #include "harness/paint.h"
 #include "harness/terminal.h"
 
-/* "12.3 us" */
-static const char *duration(double ns, char text[16])
-{
-    static const char *const units[] = {"ns", "us", "ms", "s"};
-    int unit = 0;
-    while (ns >= 1000 && unit < 3) {
-        ns /= 1000;
-        unit++;
-    }
-    snprintf(text, 16, "%.*f %s", ns < 10 ? 2 : ns < 100 ? 1 : 0, ns, units[unit]);
-    return text;
-}
-
 /* The reference's timing beside t; a slow reference has the cold one only. */
 static const struct timing *reference_of(const struct run *run, const struct timing *t)
 {
@@ -48,8 +35,8 @@ static void print_timing(const struct run *run, const struct timing *t)
     char median[16], low[16], high[16];
     double gb = (t->cost.read_bytes + t->cost.written_bytes) / t->median;
     printf("  %-22s %-4s %8s  %8s .. %-8s", t->result->kernel->abi->name, bench_mode_names[t->mode],
-           duration(t->median, median), duration(t->interval.low, low),
-           duration(t->interval.high, high));
+           duration_text(t->median, median), duration_text(t->interval.low, low),
+           duration_text(t->interval.high, high));
     if (t->cost.flop > 0)
         printf(" %7.1f", t->cost.flop / t->median);
     else

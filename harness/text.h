@@ -11,6 +11,10 @@
  * \xNN. */
 void text_escape(char *to, size_t size, const char *from, size_t length);
 
+/* Nothing in it could steer a terminal or reorder a line; makes it so, with '?', in place. */
+bool text_is_printable(const char *text);
+void text_make_printable(char *text);
+
 /* Whether a name can stand in a label and in a shell's quotes: 1 to 64 characters of printable
  * ASCII, none of them a space, a quote or a backslash. */
 bool text_is_name(const char *text);

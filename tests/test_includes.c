@@ -33,15 +33,11 @@ static const char *const harness_own[] = {"ref/op.h",  "ref/kernel.h", "ref/laye
                                           "ref/f16.h", "opt/cpu.h",    "opt/kernels.h"};
 static const char *const gsl_files[] = {"harness/statistics.c", "harness/random.c",
                                         "harness/random.h"};
-static const char *const jansson_files[] = {"harness/case_json.c",
-                                            "harness/case_load.c",
-                                            "harness/case_parse.h",
-                                            "harness/main.c",
-                                            "harness/report.c",
-                                            "harness/schema.h",
-                                            "harness/safetensors_write.c",
-                                            "harness/report_timing.h",
-                                            "harness/report_timing.c"};
+static const char *const jansson_files[] = {
+    "harness/case_json.c",    "harness/case_load.c",        "harness/case_parse.h",
+    "harness/main.c",         "harness/report.c",           "harness/report_bench.c",
+    "harness/report_bench.h", "harness/report_read.c",      "harness/fields.h",
+    "harness/schema.h",       "harness/safetensors_write.c"};
 
 #define IN(text, list) is_in(text, list, COUNT(list))
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "harness/report_timing.h"
+#include "harness/report_bench.h"
 
 #include <math.h>
 

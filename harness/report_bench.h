@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The parts of a report that a bench adds; harness/report.h writes it. */
-#ifndef ASSAY_HARNESS_REPORT_TIMING_H
-#define ASSAY_HARNESS_REPORT_TIMING_H
+#ifndef ASSAY_HARNESS_REPORT_BENCH_H
+#define ASSAY_HARNESS_REPORT_BENCH_H
 
 #include <jansson.h>
 
