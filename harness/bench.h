@@ -18,6 +18,8 @@
 #define BENCH_MAX_AA        0.05
 #define BENCH_MAX_DISTURBED 0.5
 
+#define BENCH_SECONDS 0.5
+
 struct bench_options {
     double seconds; /* per kernel and mode, of all blocks and passes */
     int blocks, passes;

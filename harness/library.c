@@ -158,8 +158,9 @@ static bool load_and_add(struct kernels *kernels, const char *path, uint32_t fea
     const char *name = readable && table->library ? table->library : file;
     if (readable && !text_is_name(name))
         return fail(error, "%s: the library has a name " NAME_RULE, path);
-    char prefix[128];
-    snprintf(prefix, sizeof(prefix), "%.64s:", name);
+    char prefix[128] = "";
+    if (!kernels->plain)
+        snprintf(prefix, sizeof(prefix), "%.64s:", name);
     return add_table(kernels, name == file ? path : name, prefix, table, features, error);
 }
 

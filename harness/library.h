@@ -22,6 +22,7 @@ struct kernel {
 struct kernels {
     size_t count;
     struct kernel *items;
+    bool plain; /* labels have no library's name */
 };
 
 /* Whether a class can be promised for the op: bits where all outputs are compared so. */

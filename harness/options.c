@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/compare_output.h"
 #include "harness/context.h"
 #include "harness/options_values.h"
 #include "opt/cpu.h"
@@ -37,6 +38,9 @@ enum {
     KEY_TWIN,
     KEY_BLOCKS,
     KEY_ROUNDS,
+    KEY_REVISION,
+    KEY_MARKDOWN,
+    KEY_FAIL_ON,
     KEY_NO_FORK
 };
 
@@ -49,6 +53,8 @@ static const char doc[] =
     "replay  check the one case that a KEY names, e.g. from a failure's replay line\n"
     "export  write inputs and expected outputs of cases (PATHs or KEYs) to --dir\n"
     "judge   judge outputs in --got, computed from the exported directory PATH\n"
+    "ab      check and time OLD.so against NEW.so, builds of a kernel library\n"
+    "        or --rev REV1 [REV2]: commits of this repository, by default on cases tagged ab\n"
     "\n"
     "With --gguf FILE --layer N, the cases are those that a layer of a model makes; list --gguf "
     "FILE "
@@ -57,7 +63,7 @@ static const char doc[] =
     "PATH is a case file, or a directory that is searched for them. --depth is by default that of "
     "a "
     "serial sum, the inner dimension + 16. Exit status: 0 all passed, "
-    "1 a kernel failed, 2 wrong usage, bad input or nothing selected.";
+    "1 a kernel failed, 2 wrong usage, bad input or nothing selected, 3 slower, 4 unclear.";
 
 static const struct argp_option described[] = {
     {"select", 'k', "REGEX", 0, "only kernels whose OP/NAME matches", 0},
@@ -74,7 +80,8 @@ static const struct argp_option described[] = {
      "refuse cases whose tensors take more, skip kernels whose scratch would, e.g. 8G (4G)", 0},
     {"timeout", KEY_TIMEOUT, "SECONDS", 0,
      "of a kernel on a case; after three timeouts it is skipped (120)", 0},
-    {"time", KEY_TIME, "SECONDS", 0, "bench: of a kernel in a mode, in all blocks (0.5)", 0},
+    {"time", KEY_TIME, "SECONDS", 0,
+     "bench: of a kernel in a mode, in all blocks (0.5); ab: at most, of a pair in a mode (3)", 0},
     {"blocks", KEY_BLOCKS, "N", 0,
      "bench: time each case in so many processes, with memory laid out anew (5)", 0},
     {"rounds", KEY_ROUNDS, "N", 0, "bench: go over all cases so many times (1)", 0},
@@ -92,6 +99,11 @@ static const struct argp_option described[] = {
      "judge: what the outputs promise; export: tolerances of these, comma-separated (f32)", 0},
     {"depth", KEY_DEPTH, "N", 0, "export, judge: roundings on the longest path", 0},
     {"twin", KEY_TWIN, NULL, 0, "judge: i8 promises the bits of its scalar twin", 0},
+    {"rev", KEY_REVISION, "REV1", 0,
+     "ab: build this commit's kernels, and those of REV2 or the working tree", 0},
+    {"markdown", KEY_MARKDOWN, "FILE", 0, "ab: write the table for a pull request", 0},
+    {"fail-on", KEY_FAIL_ON, "LIST", 0,
+     "ab: of slower, unclear, accuracy; none: exit 0 whatever comes out (slower,unclear)", 0},
     {"no-fork", KEY_NO_FORK, NULL, 0, "run kernels in this process, for a debugger", 0},
     {"schema", KEY_SCHEMA, NULL, 0, "list: print the JSON Schema of case files", 0},
     {"verbose", 'v', NULL, 0, "a line for every result", 0},
@@ -131,8 +143,11 @@ static bool set_option(int key, const char *text, struct options *options, struc
     case KEY_MEMORY: return options_memory(text, &options->memory_bytes, error);
     case KEY_TIMEOUT:
         return options_seconds("--timeout", text, 0.001, &options->timeout_seconds, error);
-    case KEY_TIME: return options_seconds("--time", text, 0.001, &options->bench_seconds, error);
+    case KEY_TIME: return options_seconds("--time", text, 0.001, &options->seconds, error);
     case KEY_CPU: return options_cpu(text, options, error);
+    case KEY_REVISION: options->revision = text; return true;
+    case KEY_MARKDOWN: options->markdown = text; return true;
+    case KEY_FAIL_ON: return fail_on_parse(text, &options->fail_on, error);
     case KEY_COLOR: return color_parse(text, &options->color, error);
     case KEY_THREADS:
         if (!options_integer("--threads", text, 1, CASE_THREADS_MAX, &value, error))
@@ -170,7 +185,8 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
 static bool parse_command(const char *name, enum command *command)
 {
-    static const char *const names[] = {"list", "check", "bench", "replay", "export", "judge"};
+    static const char *const names[] = {"list",   "check", "bench", "replay",
+                                        "export", "judge", "ab"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         if (strcmp(name, names[i]) == 0) {
             *command = (enum command)i;
@@ -191,6 +207,19 @@ static bool check_layer(const struct options *options, struct error *error)
                     command == COMMAND_REPLAY ? "; a key names its file" : "");
     if (options->gguf && options->layer.index < 0 && command != COMMAND_LIST)
         return fail(error, "--gguf needs --layer N");
+    return true;
+}
+
+static bool check_ab(const struct options *options, struct error *error)
+{
+    bool ab = options->command == COMMAND_AB;
+    if (!ab && (options->revision || options->markdown || options->fail_on != FAIL_ON_DEFAULT))
+        return fail(error, "--rev, --markdown and --fail-on are for ab");
+    if (ab && !options->revision && options->n_arguments < 3)
+        return fail(error, "ab: name two kernel libraries, or --rev REV1 [REV2]");
+    if (ab && options->n_libraries > 0)
+        return fail(error,
+                    "ab: --kernels is for check and bench; name both libraries as arguments");
     return true;
 }
 
@@ -228,7 +257,7 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
     *options = (struct options){
         .shard_count = 1,
         .timeout_seconds = 120,
-        .bench_seconds = 0.5,
+        .fail_on = FAIL_ON_DEFAULT,
         .blocks = 5,
         .rounds = 1,
         .shrink_seconds = 2,
@@ -247,13 +276,14 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
     if (code != 0)
         return error->text[0] ? false : fail(error, "%s", strerror(code));
     if (options->n_arguments == 0)
-        return fail(error, "no command; try list, check, bench, replay, export, judge or --help");
+        return fail(error,
+                    "no command; try list, check, bench, replay, export, judge, ab or --help");
     if (!parse_command(options->arguments[0], &options->command))
         return fail(
             error,
-            "unknown command \"%s\"; try list, check, bench, replay, export, judge or --help",
+            "unknown command \"%s\"; try list, check, bench, replay, export, judge, ab or --help",
             options->arguments[0]);
-    if (!check_layer(options, error))
+    if (!check_layer(options, error) || !check_ab(options, error))
         return false;
     options->n_arguments--;
     memmove(options->arguments, options->arguments + 1,
