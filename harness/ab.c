@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/ab.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,9 @@ static bool check_pair(struct ab *ab, const struct expectation *x, const struct 
     }
     pair->series[HOT].wanted = both;
     pair->series[COLD].wanted = both && has_weights(x->item);
+    for (int mode = HOT; mode < BENCH_MODES; mode++)
+        pair->series[mode].verdict =
+            (struct speed_verdict){SPEED_UNCLEAR, NAN, {NAN, NAN, NAN}, "interrupted"};
     ab->n_pairs += !interrupted();
     return true;
 }

@@ -195,7 +195,7 @@ static size_t compare_pair(const struct ab_pair *pair, struct comparison *out)
     size_t count = 0;
     for (int mode = HOT; mode < BENCH_MODES; mode++) {
         const struct ab_series *series = &pair->series[mode];
-        if (!series->wanted)
+        if (series->count == 0)
             continue;
         out[count] = base;
         out[count].mode = bench_mode_names[mode];

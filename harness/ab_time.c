@@ -83,6 +83,8 @@ static bool rehearse(struct ab *ab, struct ab_pair *pair, const struct variants 
                      ab->check.seconds * AB_SIDES, error))
         return false;
     struct contender *sides = pair->blocks.contenders;
+    /* Each arm rotates over its own, so that between two calls with a copy all arms' are read. */
+    pair->blocks.n_packed = (variants->n_copies + ARMS - 1) / ARMS;
     for (int side = AB_OLD; side < AB_SIDES; side++) {
         sides[side].result = &pair->results[side];
         sides[side].threads = pair->threads;

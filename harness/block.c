@@ -76,7 +76,7 @@ static bool rehearse(struct sampling *sampling, size_t c, struct error *error)
     contender->prepare_ns = NAN;
     if (a == sampling->blocks->n_arms)
         return true;
-    if (!sampling_equip(sampling, a, cold ? v->n_copies : 1, error))
+    if (!sampling_equip(sampling, a, cold ? sampling->blocks->n_packed : 1, error))
         return false;
     sampling_prepare(sampling, a);
     sampling->blocks->first[c * (size_t)v->count] = contender->result->output_hash;
@@ -159,8 +159,7 @@ static bool set_up(struct sampling *sampling, struct share *shares, size_t count
     random_shuffle(&sampling->random, shares, count, sizeof(*shares));
     for (size_t i = 0; i < count; i++) {
         bool cold = sampling->blocks->arms[shares[i].arm].mode == COLD;
-        if (!sampling_equip(sampling, shares[i].arm,
-                            cold ? sampling->blocks->variants->n_copies : 1, error))
+        if (!sampling_equip(sampling, shares[i].arm, cold ? sampling->blocks->n_packed : 1, error))
             return false;
     }
     for (size_t i = 0; i < count; i++) {

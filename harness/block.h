@@ -57,6 +57,7 @@ struct block_notes {
 struct blocks {
     const struct variants *variants;
     double seconds; /* time limit of a child */
+    int n_packed;   /* copies of packed weights that a cold arm rotates over */
     struct contender *contenders;
     size_t n_contenders;
     struct arm *arms;

@@ -92,12 +92,12 @@ static void call(struct sampling *sampling, size_t a, int variant)
 {
     const struct variants *v = sampling->blocks->variants;
     const struct contender *contender = sampling_contender(sampling, a);
-    const struct own *own = &sampling->own[a];
+    struct own *own = &sampling->own[a];
     void *pointers[ASSAY_MAX_TENSORS];
     const void *prepared = NULL;
     variants_pointers(v, variant, &own->outputs, pointers);
     if (own->n_copies > 0) {
-        prepared = own->prepared[variant % own->n_copies].data;
+        prepared = own->prepared[own->next_copy++ % (unsigned)own->n_copies].data;
         pointers_after_prepare(v->item->op, pointers);
     }
     *(volatile size_t *)&sampling->blocks->notes->running = sampling->blocks->arms[a].contender;
@@ -118,7 +118,6 @@ static void verify(struct sampling *sampling, size_t a, int variant)
     sampling_contender(sampling, a)->wrong[arm->mode] += *first != hash;
 }
 
-/* Packs the weights of every copy. */
 void sampling_prepare(struct sampling *sampling, size_t a)
 {
     const struct variants *v = sampling->blocks->variants;
@@ -126,7 +125,7 @@ void sampling_prepare(struct sampling *sampling, size_t a)
     *(volatile size_t *)&sampling->blocks->notes->running = sampling->blocks->arms[a].contender;
     for (int c = 0; c < sampling->own[a].n_copies; c++) {
         void *pointers[ASSAY_MAX_TENSORS];
-        variants_pointers(v, c, NULL, pointers);
+        variants_pointers(v, c % v->n_copies, NULL, pointers);
         pointers_for_prepare(v->item->op, pointers);
         double start = now_ns();
         abi_of(contender)->prepare(v->item->shape, pointers, sampling->own[a].prepared[c].data,

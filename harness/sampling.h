@@ -12,7 +12,8 @@ struct own {
     struct tensors outputs;
     struct guarded scratch;
     struct guarded *prepared;
-    int n_copies;             /* of prepared; 0: the kernel packs nothing */
+    int n_copies; /* of prepared; 0: the kernel packs nothing */
+    unsigned next_copy;
     double cpu_share[RECENT]; /* of the last samples */
     int n_shares;
 };
