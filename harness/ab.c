@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness/interrupt.h"
 #include "harness/run.h"
@@ -151,5 +152,9 @@ void ab_free(struct ab *ab)
     cases_free(&ab->cases);
     for (int side = AB_OLD; side < AB_SIDES; side++)
         kernels_free(&ab->kernels[side]);
+    for (int side = AB_OLD; side < AB_SIDES; side++) {
+        if (ab->files[side] >= 0)
+            close(ab->files[side]);
+    }
     *ab = (struct ab){0};
 }

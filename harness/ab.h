@@ -46,7 +46,8 @@ struct ab_noise {
 struct ab {
     /* asked */
     struct kernels kernels[AB_SIDES]; /* plain */
-    bool any_tier;                    /* also kernels of tier ref where their op has others */
+    int files[AB_SIDES]; /* open on their libraries; -1: their code is not loaded anew */
+    bool any_tier;       /* also kernels of tier ref where their op has others */
     struct cases cases;
     struct check_options check;
     double seconds; /* at most, of a pair in a mode */

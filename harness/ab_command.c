@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness/ab.h"
@@ -33,64 +31,21 @@ struct side {
 
 /* ---- libraries ---- */
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat of_a, of_b;
-    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
-           of_a.st_ino == of_b.st_ino;
-}
-
-/* A file is loaded but once in a process; a copy of it is another. */
-static bool copy_file(const char *from, const char *to)
-{
-    struct stat status;
-    int in = open(from, O_RDONLY | O_CLOEXEC);
-    int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
-    bool copied = in >= 0 && out >= 0 && fstat(in, &status) == 0;
-    for (off_t left = copied ? status.st_size : 0; copied && left > 0;) {
-        ssize_t count = sendfile(out, in, NULL, (size_t)left);
-        copied = count > 0;
-        left -= count;
-    }
-    if (in >= 0)
-        close(in);
-    return out >= 0 && close(out) == 0 && copied;
-}
-
 static bool load_side(struct ab *ab, int side, const char *path, const struct options *options,
                       struct error *error)
 {
     struct kernels *kernels = &ab->kernels[side];
     kernels->plain = true;
-    return kernels_open(kernels, path, options->features, error) &&
-           kernels_select(kernels, options->selected, error);
-}
-
-/* Both from copies, so that nothing but the code differs. */
-static bool load_copies(struct ab *ab, const struct side *sides, const struct options *options,
-                        struct error *error)
-{
-    char directory[] = "/tmp/assay.XXXXXX", path[AB_SIDES][64];
-    bool loaded = true;
-    if (!mkdtemp(directory))
-        return fail(error, "cannot make a temporary directory");
-    for (int side = AB_OLD; side < AB_SIDES; side++) {
-        snprintf(path[side], sizeof(path[side]), "%s/%d.so", directory, side);
-        loaded = loaded && (copy_file(sides[side].path, path[side]) ||
-                            fail(error, "%s: cannot be copied to /tmp", sides[side].path));
-        loaded = loaded && load_side(ab, side, path[side], options, error);
-    }
-    for (int side = AB_OLD; side < AB_SIDES; side++)
-        unlink(path[side]);
-    rmdir(directory);
-    return loaded;
+    if (!kernels_open(kernels, path, options->features, error) ||
+        !kernels_select(kernels, options->selected, error))
+        return false;
+    ab->files[side] = options->no_fork ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    return options->no_fork || ab->files[side] >= 0 || fail(error, "%s: cannot be read", path);
 }
 
 static bool load_sides(struct ab *ab, const struct side *sides, const struct options *options,
                        struct error *error)
 {
-    if (same_file(sides[AB_OLD].path, sides[AB_NEW].path))
-        return load_copies(ab, sides, options, error);
     for (int side = AB_OLD; side < AB_SIDES; side++) {
         if (!load_side(ab, side, sides[side].path, options, error))
             return false;
@@ -271,6 +226,7 @@ int ab_command(const struct options *options, struct error *error)
     size_t first_path;
     int status = EXIT_BAD;
     struct ab ab = {
+        .files = {-1, -1},
         .any_tier = options->selected != NULL,
         .check = {.threads = options->threads > 0 ? options->threads : 1,
                   .seconds = options->timeout_seconds,

@@ -9,13 +9,14 @@
 /* The arms of a mode; contenders are the sides. */
 enum { ARM_OLD, ARM_NEW, ARM_AGAIN, ARMS };
 
-/* A block's samples of an arm: at least so many, and so much time; of a slow call one. A block is
+/* A block's samples of an arm: about so much time, in so many samples; of a slow call one. A block is
  * worth more than its samples, since layouts differ between blocks. */
-#define BLOCK_SAMPLES 5
-#define BLOCK_NS      10e6
+#define BLOCK_NS    12e6
+#define MIN_SAMPLES 3
+#define MAX_SAMPLES 10
 
-/* With fewer undisturbed samples of an arm a block is taken again, but not more often than this. */
-#define MIN_CALM    3
+/* A block is taken again if more of an arm's samples were disturbed than not, but no more often than
+ * this. */
 #define MAX_RETAKEN AB_MAX_BLOCKS
 
 const size_t ab_looks[] = {8, 16, AB_MAX_BLOCKS};
@@ -31,6 +32,15 @@ static bool is_open(const struct ab_series *series)
     return series->wanted && !series->decided;
 }
 
+static int samples_of(const struct contender *contender, int mode)
+{
+    double count = BLOCK_NS / (contender->call_ns[mode] * contender->calls[mode]);
+    return contender->slow       ? 1
+           : count < MIN_SAMPLES ? MIN_SAMPLES
+           : count > MAX_SAMPLES ? MAX_SAMPLES
+                                 : (int)count;
+}
+
 static void plan_arms(struct ab_pair *pair)
 {
     for (int mode = HOT; mode < BENCH_MODES; mode++) {
@@ -39,9 +49,7 @@ static void plan_arms(struct ab_pair *pair)
             arm->contender = a == ARM_NEW ? AB_NEW : AB_OLD;
             arm->mode = (enum bench_mode)mode;
             arm->off = !is_open(&pair->series[mode]);
-            bool slow = pair->blocks.contenders[arm->contender].slow;
-            arm->min_count = slow ? 1 : BLOCK_SAMPLES;
-            arm->budget_ns = slow ? 0 : BLOCK_NS;
+            arm->min_count = samples_of(&pair->blocks.contenders[AB_OLD], mode);
         }
     }
 }
@@ -84,6 +92,8 @@ static bool rehearse(struct ab *ab, struct ab_pair *pair, const struct variants 
         return false;
     struct contender *sides = pair->blocks.contenders;
     /* Each arm rotates over its own, so that between two calls with a copy all arms' are read. */
+    pair->blocks.together = true;
+    pair->blocks.files = ab->files[AB_OLD] >= 0 ? ab->files : NULL;
     pair->blocks.n_packed = (variants->n_copies + ARMS - 1) / ARMS;
     for (int side = AB_OLD; side < AB_SIDES; side++) {
         sides[side].result = &pair->results[side];
@@ -103,22 +113,39 @@ static bool rehearse(struct ab *ab, struct ab_pair *pair, const struct variants 
     return true;
 }
 
-/* Median of an arm's samples in the last block, undisturbed ones if there are enough. */
-static double block_median(const struct arm *arm, bool *calm)
+/* The mean of the middle half, which outliers do not reach. */
+static double middle_mean(double *values, int count)
 {
-    double samples[BLOCK_MAX_SAMPLES];
-    size_t count = 0;
-    for (int i = 0; i < arm->count; i++) {
-        if (!arm->disturbed[i])
-            samples[count++] = arm->ns[i];
-    }
-    if (count < MIN_CALM && count < (size_t)arm->min_count) {
-        *calm = false;
-        count = (size_t)arm->count;
-        memcpy(samples, arm->ns, count * sizeof(*samples));
-    }
-    sort_samples(samples, count);
-    return quantile(samples, count, 0.5);
+    double sum = 0;
+    int cut = count / 4;
+    sort_samples(values, (size_t)count);
+    for (int i = cut; i < count - cut; i++)
+        sum += values[i];
+    return sum / (count - 2 * cut);
+}
+
+/* The log-ratio of two arms in the last block: samples of a round are neighbours in time. */
+static double log_ratio(const struct arm *arm, const struct arm *old)
+{
+    double ratios[BLOCK_MAX_SAMPLES];
+    for (int i = 0; i < arm->count; i++)
+        ratios[i] = log(arm->ns[i] / old->ns[i]);
+    return middle_mean(ratios, arm->count);
+}
+
+static double block_ns(const struct arm *arm)
+{
+    double ns[BLOCK_MAX_SAMPLES];
+    memcpy(ns, arm->ns, (size_t)arm->count * sizeof(*ns));
+    return middle_mean(ns, arm->count);
+}
+
+static bool is_calm(const struct arm *arm)
+{
+    int disturbed = 0;
+    for (int i = 0; i < arm->count; i++)
+        disturbed += arm->disturbed[i] != 0;
+    return 2 * disturbed <= arm->count;
 }
 
 static void count_samples(struct ab *ab, const struct ab_pair *pair, int mode,
@@ -139,21 +166,19 @@ static void count_samples(struct ab *ab, const struct ab_pair *pair, int mode,
 static void collect(struct ab *ab, struct ab_pair *pair, int mode)
 {
     struct ab_series *series = &pair->series[mode];
-    double ns[ARMS];
-    bool calm = true;
+    const struct arm *old = arm_of(pair, mode, ARM_OLD), *now = arm_of(pair, mode, ARM_NEW),
+                     *again = arm_of(pair, mode, ARM_AGAIN);
     count_samples(ab, pair, mode, series);
-    for (int a = ARM_OLD; a < ARMS; a++)
-        ns[a] = block_median(arm_of(pair, mode, a), &calm);
     ab->noise.blocks++;
-    if (!calm && series->retaken < MAX_RETAKEN) {
+    if (!(is_calm(old) && is_calm(now) && is_calm(again)) && series->retaken < MAX_RETAKEN) {
         series->retaken++;
         ab->noise.discarded++;
         return;
     }
-    series->log_ratio[series->count] = log(ns[ARM_NEW] / ns[ARM_OLD]);
-    series->aa[series->count] = log(ns[ARM_AGAIN] / ns[ARM_OLD]);
-    series->ns[AB_OLD][series->count] = ns[ARM_OLD];
-    series->ns[AB_NEW][series->count++] = ns[ARM_NEW];
+    series->log_ratio[series->count] = log_ratio(now, old);
+    series->aa[series->count] = log_ratio(again, old);
+    series->ns[AB_OLD][series->count] = block_ns(old);
+    series->ns[AB_NEW][series->count++] = block_ns(now);
 }
 
 static bool take_block(struct ab *ab, struct ab_pair *pair, size_t look, struct error *error)
@@ -168,6 +193,7 @@ static bool take_block(struct ab *ab, struct ab_pair *pair, size_t look, struct 
     }
     if (!any)
         return true;
+    pair->blocks.notes->chain_ghz = 0; /* a clock that changes between blocks disturbs none */
     if (!blocks_take(&pair->blocks, &end, error))
         return false;
     if (end.end == SANDBOX_INTERRUPTED || !child_was_right(pair, &end))

@@ -44,12 +44,16 @@ static void size_batch(struct sampling *sampling, size_t a)
     enum bench_mode mode = sampling->blocks->arms[a].mode;
     int *calls = &contender->calls[mode];
     *calls = 1;
-    double first = sampling_take(sampling, a).ns; /* slower than those that follow */
-    double ns = fmin(first, sampling_take(sampling, a).ns);
+    struct sample sample;
+    sampling_take(sampling, &a, 1, &sample);
+    double ns = sample.ns; /* slower than those that follow */
+    sampling_take(sampling, &a, 1, &sample);
+    ns = fmin(ns, sample.ns);
     while (ns * *calls < SAMPLE_NS && *calls < MAX_CALLS) {
         double wanted = ceil(1.2 * SAMPLE_NS / fmax(ns, 1));
         *calls = wanted > *calls ? (int)wanted : 2 * *calls;
-        ns = sampling_take(sampling, a).ns;
+        sampling_take(sampling, &a, 1, &sample);
+        ns = sample.ns;
     }
     contender->call_ns[mode] = ns;
 }
@@ -122,28 +126,51 @@ struct share {
 static bool satisfied(const struct sampling *sampling, const struct share *share)
 {
     const struct arm *arm = &sampling->blocks->arms[share->arm];
+    if (sampling->blocks->together)
+        return arm->count >= arm->min_count;
     return arm->count >= BLOCK_MAX_SAMPLES ||
            (share->used >= arm->min_count && share->used_ns >= arm->budget_ns) ||
            (arm->count >= 2 * arm->min_count && share->all_ns >= 2 * arm->budget_ns);
+}
+
+static void note(struct sampling *sampling, struct share *share, const struct sample *sample)
+{
+    struct arm *arm = &sampling->blocks->arms[share->arm];
+    double spent = sample->ns * sampling_contender(sampling, share->arm)->calls[arm->mode];
+    arm->ns[arm->count] = sample->ns;
+    arm->chain_ghz[arm->count] = sample->chain_ghz;
+    arm->disturbed[arm->count++] = sample->disturbed;
+    share->all_ns += spent;
+    share->used += !sample->disturbed;
+    share->used_ns += sample->disturbed ? 0 : spent;
+}
+
+/* A sample of every arm. */
+static void take_round(struct sampling *sampling, struct share *shares, size_t left)
+{
+    struct sample samples[SAMPLING_MAX_TOGETHER];
+    size_t together[SAMPLING_MAX_TOGETHER], arms[SAMPLING_MAX_TOGETHER], count = 0;
+    for (size_t i = 0; i < left; i++) {
+        if (sampling->blocks->together && sampling->blocks->arms[shares[i].arm].mode == COLD) {
+            together[count] = i;
+            arms[count++] = shares[i].arm;
+        } else {
+            sampling_take(sampling, &shares[i].arm, 1, samples);
+            note(sampling, &shares[i], samples);
+        }
+    }
+    if (count > 0)
+        sampling_take(sampling, arms, count, samples);
+    for (size_t i = 0; i < count; i++)
+        note(sampling, &shares[together[i]], &samples[i]);
 }
 
 static void take_rounds(struct sampling *sampling, struct share *shares, size_t left)
 {
     while (left > 0) {
         random_shuffle(&sampling->random, shares, left, sizeof(*shares));
+        take_round(sampling, shares, left);
         size_t kept = 0;
-        for (size_t i = 0; i < left; i++) {
-            struct share *share = &shares[i];
-            struct arm *arm = &sampling->blocks->arms[share->arm];
-            struct sample sample = sampling_take(sampling, share->arm);
-            double spent = sample.ns * sampling_contender(sampling, share->arm)->calls[arm->mode];
-            arm->ns[arm->count] = sample.ns;
-            arm->chain_ghz[arm->count] = sample.chain_ghz;
-            arm->disturbed[arm->count++] = sample.disturbed;
-            share->all_ns += spent;
-            share->used += !sample.disturbed;
-            share->used_ns += sample.disturbed ? 0 : spent;
-        }
         for (size_t i = 0; i < left; i++) {
             if (!satisfied(sampling, &shares[i]))
                 shares[kept++] = shares[i];

@@ -58,6 +58,12 @@ struct blocks {
     const struct variants *variants;
     double seconds; /* time limit of a child */
     int n_packed;   /* copies of packed weights that a cold arm rotates over */
+    /* For arms that are compared with each other: cold ones take turns call by call, all take as many
+     * samples, min_count, and disturbed samples are not taken again. */
+    bool together;
+    /* Open on the contenders' libraries, each of which every arm loads anew: machine code has a layout
+     * too. NULL: the code that is loaded is called. */
+    const int *files;
     struct contender *contenders;
     size_t n_contenders;
     struct arm *arms;

@@ -39,6 +39,11 @@ bool kernels_add(struct kernels *kernels, const struct assay_kernels *table, uin
 bool kernels_open(struct kernels *kernels, const char *path, uint32_t features,
                   struct error *error);
 
+/* The same kernel from a copy of its library that is loaded besides, some pages further. `file` is open
+ * on the library. For a child process: what it takes stays taken. NULL: it cannot be. */
+const struct assay_kernel *kernel_load_again(int file, const struct kernel *kernel, size_t pages,
+                                             struct error *error);
+
 /* Keeps those whose label matches the POSIX extended regular expression; NULL: all. */
 bool kernels_select(struct kernels *kernels, const char *regex, struct error *error);
 

@@ -9,11 +9,13 @@
 /* What an arm has for itself. */
 enum { RECENT = 31 };
 struct own {
+    const struct assay_kernel *abi;
     struct tensors outputs;
     struct guarded scratch;
     struct guarded *prepared;
     int n_copies; /* of prepared; 0: the kernel packs nothing */
     unsigned next_copy;
+    int last_variant;
     double cpu_share[RECENT]; /* of the last samples */
     int n_shares;
 };
@@ -43,8 +45,12 @@ struct sample {
     uint8_t disturbed;
 };
 
-/* Times one batch, then verifies the outputs of its last call, or of one more call if others of the
- * batch may have left theirs. */
-struct sample sampling_take(struct sampling *sampling, size_t arm);
+enum { SAMPLING_MAX_TOGETHER = 4 };
+
+/* Times a batch of calls of each of the arms, their laps taking turns; hot ones are taken alone. Then
+ * verifies the outputs of the last calls, or of one more call each if others of the batch may have
+ * left theirs. */
+void sampling_take(struct sampling *sampling, const size_t *arms, size_t count,
+                   struct sample *samples);
 
 #endif
