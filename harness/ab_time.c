@@ -13,7 +13,7 @@ enum { ARM_OLD, ARM_NEW, ARM_AGAIN, ARMS };
  * worth more than its samples, since layouts differ between blocks. */
 #define BLOCK_NS    12e6
 #define MIN_SAMPLES 3
-#define MAX_SAMPLES 10
+#define MAX_SAMPLES 8
 
 /* A block is taken again if more of an arm's samples were disturbed than not, but no more often than
  * this. */

@@ -165,9 +165,24 @@ static void take_round(struct sampling *sampling, struct share *shares, size_t l
         note(sampling, &shares[together[i]], &samples[i]);
 }
 
+/* A layout lasts a block where a block is what counts, and a round where arms are compared: the more
+ * of them the better. But for cold arms, whose many copies cost time. */
+static bool renew(struct sampling *sampling, const struct share *shares, size_t count,
+                  struct error *error)
+{
+    sampling->layout++;
+    for (size_t i = 0; i < count; i++) {
+        if (sampling->blocks->arms[shares[i].arm].mode == HOT &&
+            !sampling_renew(sampling, shares[i].arm, error))
+            return false;
+    }
+    return true;
+}
+
 static void take_rounds(struct sampling *sampling, struct share *shares, size_t left)
 {
-    while (left > 0) {
+    bool right = true;
+    while (left > 0 && right) {
         random_shuffle(&sampling->random, shares, left, sizeof(*shares));
         take_round(sampling, shares, left);
         size_t kept = 0;
@@ -176,6 +191,8 @@ static void take_rounds(struct sampling *sampling, struct share *shares, size_t 
                 shares[kept++] = shares[i];
         }
         left = kept;
+        if (sampling->blocks->together)
+            right = renew(sampling, shares, left, &sampling->blocks->notes->error);
     }
 }
 

@@ -38,7 +38,8 @@ struct contender *sampling_contender(const struct sampling *sampling, size_t a)
 static bool make_shifted(struct sampling *sampling, size_t purpose, struct guarded *buffer,
                          int64_t bytes, struct error *error)
 {
-    size_t shift = hash_mix(sampling->random.seed + purpose) % SHIFTS * ASSAY_BUFFER_ALIGN;
+    uint64_t drawn = hash_mix(hash_mix(sampling->random.seed + sampling->layout) + purpose);
+    size_t shift = drawn % SHIFTS * ASSAY_BUFFER_ALIGN;
     return guarded_make_shifted(buffer, bytes, shift, error);
 }
 
@@ -144,6 +145,15 @@ void sampling_prepare(struct sampling *sampling, size_t a)
                                       contender->threads);
         contender->prepare_ns = now_ns() - start;
     }
+}
+
+bool sampling_renew(struct sampling *sampling, size_t a, struct error *error)
+{
+    own_free(&sampling->own[a]);
+    if (!sampling_equip(sampling, a, 1, error))
+        return false;
+    sampling_prepare(sampling, a);
+    return true;
 }
 
 /* Calls untimed, over poison; returns the call's time. */

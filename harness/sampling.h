@@ -24,6 +24,7 @@ struct sampling {
     struct blocks *blocks;
     struct own *own; /* [n_arms] */
     struct random random;
+    uint64_t layout; /* a number of the offsets that are handed out */
     int next_variant;
 };
 
@@ -35,6 +36,9 @@ void own_free(struct own *own);
 
 /* Packs the weights of every copy. */
 void sampling_prepare(struct sampling *sampling, size_t arm);
+
+/* Everything of a hot arm anew, laid out as `layout` says. */
+bool sampling_renew(struct sampling *sampling, size_t arm, struct error *error);
 
 /* Calls untimed, over poison, and verifies; returns the call's time. */
 double sampling_try(struct sampling *sampling, size_t arm, int variant);
