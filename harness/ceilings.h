@@ -17,7 +17,7 @@
 #include "harness/error.h"
 #include "ref/op.h"
 
-enum { CEILINGS_MAX_TEAMS = 16, CEILINGS_MAX_SIZES = 24, CEILINGS_MAX_PEAKS = 64 };
+enum { CEILINGS_MAX_TEAMS = 16, CEILINGS_MAX_SIZES = 24, CEILINGS_MAX_PEAKS = 128 };
 
 #define CEILINGS_SECONDS 4.0 /* enough for a measurement */
 
@@ -78,7 +78,7 @@ bool ceilings_bind(const struct ceilings *ceilings, const struct work *work,
                    struct binding *binding);
 
 /* A small table. */
-void ceilings_print(const struct ceilings *ceilings, FILE *out);
+void ceilings_print(const struct ceilings *ceilings, const struct context *context, FILE *out);
 
 /* NULL: out of memory. */
 struct json_t *ceilings_json(const struct ceilings *ceilings);
