@@ -30,6 +30,9 @@ static bool read_topology(struct context *context, struct error *error)
     context->l1d_bytes = cache_bytes(topology, HWLOC_OBJ_L1CACHE);
     context->l2_bytes = cache_bytes(topology, HWLOC_OBJ_L2CACHE);
     context->llc_bytes = cache_bytes(topology, HWLOC_OBJ_L3CACHE);
+    int l3s = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_L3CACHE);
+    int l2s = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_L2CACHE);
+    context->llcs = l3s > 0 ? l3s : l2s > 0 ? l2s : 1;
     if (context->llc_bytes == 0)
         context->llc_bytes = context->l2_bytes;
     context->memory_bytes = (int64_t)hwloc_get_root_obj(topology)->total_memory;

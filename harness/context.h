@@ -12,6 +12,7 @@ struct context {
     char machine[128]; /* kernel, release, architecture */
     int cpus;
     int64_t l1d_bytes, l2_bytes, llc_bytes; /* of one cache; 0: unknown */
+    int llcs;                               /* last-level caches; at least 1 */
     int64_t memory_bytes;
     char governor[32]; /* empty: the machine does not say */
     double load;       /* average of the last minute; negative: unknown */

@@ -95,7 +95,7 @@ static bool measure_ceilings(struct run *run, struct error *error)
     run->has_ceilings = ceilings_measure(&run->ceilings, &run->context, run->features, threads,
                                          CEILINGS_SECONDS, error);
     if (run->has_ceilings)
-        ceilings_print(&run->ceilings, stdout);
+        ceilings_print(&run->ceilings, &run->context, stdout);
     return run->has_ceilings || interrupted();
 }
 

@@ -49,7 +49,7 @@ json_t *report_timing(const struct timing *t)
         report_number(t->interval.high), "interval_coverage", report_number(t->interval.coverage),
         "mad_ns", report_number(t->deviation), "quantiles_ns", quantiles, "minimum_ns",
         report_number(t->minimum), "prepare_ns", report_number(t->prepare_ns), "flop",
-        report_number(cost->flop), "products", json_null(), "read_bytes",
+        report_number(cost->flop), "products", report_number(cost->products), "read_bytes",
         report_number(cost->read_bytes), "written_bytes", report_number(cost->written_bytes),
         "gflops", report_number(cost->flop / t->median), "gb_per_s",
         report_number(bytes / t->median), "ceiling", ceiling_json(t));

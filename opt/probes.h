@@ -10,8 +10,11 @@
 /* Sizes of memory are multiples of this, and so are addresses. */
 #define PROBE_BYTES 1024
 
+/* C without a tier, which always runs. */
+#define PROBES_PORTABLE "portable"
+
 struct probes {
-    const char *tier; /* as in cpu_tiers; "portable": C without a tier, which always runs */
+    const char *tier; /* as in cpu_tiers, or PROBES_PORTABLE */
 
     /* Multiply-adds of f32, and of int8 into int32 with exact sums for weights of up to 4 bits, in
      * registers, as many as take about `cycles`. They return how many operations they did; a

@@ -15,6 +15,14 @@
 /* Kernel bodies whose tile size must become a constant. */
 #define AVX2_INLINE static inline __attribute__((always_inline))
 
+/* UNROLL: the loop that follows is unrolled, so that arrays indexed by its counter become
+ * registers. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
 AVX2_INLINE __m256i load_bytes(const void *p)
 {
     return _mm256_loadu_si256(p);
