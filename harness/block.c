@@ -244,8 +244,11 @@ bool blocks_make(struct blocks *blocks, const struct variants *variants, size_t 
                  size_t n_arms, double seconds, struct error *error)
 {
     size_t n_first = n_contenders * (size_t)variants->count;
-    *blocks = (struct blocks){
-        .variants = variants, .seconds = seconds, .n_contenders = n_contenders, .n_arms = n_arms};
+    *blocks = (struct blocks){.variants = variants,
+                              .seconds = seconds,
+                              .n_packed = variants->n_copies,
+                              .n_contenders = n_contenders,
+                              .n_arms = n_arms};
     size_t bytes = n_arms * sizeof(*blocks->arms) + n_contenders * sizeof(*blocks->contenders) +
                    sizeof(*blocks->notes) + n_first * sizeof(*blocks->first);
     if (!guarded_make_aligned(&blocks->memory, (int64_t)bytes, error))
