@@ -1,206 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/bench.h"
 
-#include <gsl/gsl_randist.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "harness/random.h"
-#include "harness/sandbox.h"
-#include "harness/variants.h"
+#include "harness/interrupt.h"
+#include "harness/noise.h"
 
-#define MAX_VARIANTS 4096
-#define CACHES       4      /* cold rotates over this many last-level caches */
-#define SAMPLE_NS    1e6    /* a batch lasts at least this long */
-#define SLOW_CALL_NS 0.25e9 /* from here on, three samples, cold only */
-#define MIN_SAMPLES  5
-#define SLOW_SAMPLES 3
+#define MIN_SAMPLES 1 /* in a block */
+#define SLOW_BLOCKS 3 /* of one sample each */
 
-const char *const bench_mode_names[] = {"hot", "cold"};
-
-/* What the child works with. */
-struct arena {
-    const struct variants *variants;
-    struct tensors outputs;
-    struct guarded scratch; /* large enough for every kernel */
-    struct guarded memory;  /* SHARED, of the timings */
-    struct timing *timings; /* two for each kernel: hot, cold */
-    size_t n_timings;
-    uint64_t *first;          /* [kernel * count + variant]: hash of the first call's outputs */
-    struct guarded *prepared; /* [kernel * n_copies + copy] */
-    int next_variant;
-    volatile size_t *running; /* the kernel that was called last, or how many there are at the end;
-                               * seen by the parent */
+/* What a case's timing works with. */
+struct bench {
+    const struct bench_options *options;
+    struct variants variants;
+    struct blocks blocks;
+    int pass;
+    struct bench_noise *noise;
+    struct timings *timings;
 };
-
-static double now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static void call(struct arena *arena, const struct timing *timing, size_t kernel, int variant)
-{
-    void *pointers[ASSAY_MAX_TENSORS];
-    variants_pointers(arena->variants, variant, &arena->outputs, pointers);
-    const struct guarded *prepared =
-        &arena->prepared[kernel * (size_t)arena->variants->n_copies +
-                         (size_t)(variant % arena->variants->n_copies)];
-    *arena->running = kernel;
-    if (timing->result->kernel->abi->prepare)
-        pointers_after_prepare(arena->variants->item->op, pointers);
-    timing->result->kernel->abi->run(arena->variants->item->shape, pointers, prepared->data,
-                                     arena->scratch.data, timing->threads);
-}
-
-/* Compares the outputs of a variant with those of its first call; -1 if they differ. */
-static int verify(struct arena *arena, size_t kernel, int variant)
-{
-    uint64_t *first = &arena->first[kernel * (size_t)arena->variants->count + (size_t)variant];
-    uint64_t hash = outputs_hash(arena->variants->item->op, &arena->outputs);
-    if (*first == 0)
-        *first = hash;
-    return *first == hash ? 0 : -1;
-}
-
-/* Packs the weights of every copy, and calls the kernel untimed: once on the case's own data, whose
- * outputs passed the check, and once on the others if that is quick. Returns a call's time. */
-static double rehearse(struct arena *arena, size_t kernel)
-{
-    const struct variants *v = arena->variants;
-    struct timing *hot = &arena->timings[2 * kernel], *cold = hot + 1;
-    const struct assay_kernel *abi = hot->result->kernel->abi;
-    hot->prepare_ns = cold->prepare_ns = NAN;
-    *arena->running = kernel;
-    for (int c = 0; c < v->n_copies && abi->prepare; c++) {
-        void *pointers[ASSAY_MAX_TENSORS];
-        variants_pointers(v, c, NULL, pointers);
-        pointers_for_prepare(v->item->op, pointers);
-        double start = now_ns();
-        abi->prepare(v->item->shape, pointers,
-                     arena->prepared[kernel * (size_t)v->n_copies + (size_t)c].data, hot->threads);
-        hot->prepare_ns = cold->prepare_ns = now_ns() - start;
-    }
-    arena->first[kernel * (size_t)v->count] = hot->result->output_hash;
-    double ns = 0;
-    for (int i = 0; i < v->count && ns < SLOW_CALL_NS; i++) {
-        tensors_poison(&arena->outputs, POISON_A);
-        double start = now_ns();
-        call(arena, hot, kernel, i);
-        ns = now_ns() - start;
-        hot->wrong -= verify(arena, kernel, i);
-    }
-    return ns;
-}
-
-/* Times one batch, then checks the outputs of its last call, or of one more call if others of the
- * batch may have left theirs. */
-static double sample(struct arena *arena, size_t t)
-{
-    struct timing *timing = &arena->timings[t];
-    size_t kernel = t / 2;
-    bool single = timing->mode == COLD && timing->calls == 1;
-    int variant = 0;
-    if (single)
-        tensors_poison(&arena->outputs, POISON_A);
-    if (timing->mode == HOT)
-        call(arena, timing, kernel, 0); /* back into the cache */
-    double start = now_ns();
-    for (int i = 0; i < timing->calls; i++) {
-        variant = timing->mode == HOT ? 0 : arena->next_variant++ % arena->variants->count;
-        call(arena, timing, kernel, variant);
-    }
-    double ns = (now_ns() - start) / timing->calls;
-    if (!single) {
-        tensors_poison(&arena->outputs, POISON_A);
-        call(arena, timing, kernel, variant);
-    }
-    timing->wrong -= verify(arena, kernel, variant);
-    return ns;
-}
-
-/* Makes a sample long enough for the clock; as a side effect, warms up. */
-static void size_batch(struct arena *arena, size_t t)
-{
-    struct timing *timing = &arena->timings[t];
-    timing->calls = 1;
-    double ns = sample(arena, t);
-    while (ns * timing->calls < SAMPLE_NS && timing->calls < 1 << 24) {
-        double wanted = ceil(1.2 * SAMPLE_NS / fmax(ns, 1));
-        timing->calls = wanted > timing->calls ? (int)wanted : 2 * timing->calls;
-        ns = sample(arena, t);
-    }
-}
-
-/* An arm is a kernel in a mode: timings[t]. Its share of time, and whether it has had it. */
-struct arm {
-    size_t t;
-    double spent_ns, budget_ns;
-    int wanted; /* samples at least */
-};
-
-static size_t choose_arms(struct arena *arena, double seconds, struct arm *arms)
-{
-    size_t count = 0;
-    for (size_t kernel = 0; kernel < arena->n_timings / 2; kernel++) {
-        bool slow = rehearse(arena, kernel) >= SLOW_CALL_NS;
-        for (size_t t = 2 * kernel; t < 2 * kernel + 2; t++) {
-            struct timing *timing = &arena->timings[t];
-            bool cold = timing->mode == COLD;
-            timing->calls = 1;
-            if (cold ? !arena->variants->has_weights && !slow : slow)
-                continue;
-            if (!slow)
-                size_batch(arena, t);
-            arms[count++] =
-                (struct arm){t, 0, slow ? 0 : seconds * 1e9, slow ? SLOW_SAMPLES : MIN_SAMPLES};
-        }
-    }
-    return count;
-}
-
-static bool arm_done(const struct arena *arena, const struct arm *arm)
-{
-    int count = arena->timings[arm->t].count;
-    return count >= BENCH_MAX_SAMPLES || (count >= arm->wanted && arm->spent_ns >= arm->budget_ns);
-}
-
-struct child {
-    struct arena *arena;
-    double seconds;
-};
-
-/* In the child. */
-static void take_samples(void *context)
-{
-    struct child *child = context;
-    struct arena *arena = child->arena;
-    struct arm arms[2 * BENCH_MAX_KERNELS];
-    struct random random;
-    if (!random_open(&random, case_hash(arena->variants->item)))
-        return;
-    size_t left = choose_arms(arena, child->seconds, arms);
-    while (left > 0) {
-        gsl_ran_shuffle(random.generator, arms, left, sizeof(*arms));
-        for (size_t i = 0; i < left; i++) {
-            struct timing *timing = &arena->timings[arms[i].t];
-            double ns = sample(arena, arms[i].t);
-            arms[i].spent_ns += ns * timing->calls;
-            timing->ns[timing->count++] = ns;
-        }
-        size_t kept = 0;
-        for (size_t i = 0; i < left; i++) {
-            if (!arm_done(arena, &arms[i]))
-                arms[kept++] = arms[i];
-        }
-        left = kept;
-    }
-    random_close(&random);
-    *arena->running = arena->n_timings / 2;
-}
 
 /* What the calls of a mode cost on average. */
 static struct assay_cost mean_cost(const struct variants *v, enum bench_mode mode)
@@ -220,154 +39,276 @@ static struct assay_cost mean_cost(const struct variants *v, enum bench_mode mod
     return sum;
 }
 
-static bool summarize(struct timing *timing, struct error *error)
+/* Arms 2c and 2c + 1 are contender c's, hot and cold; the last two the A/A arms. */
+static size_t aa_arm(const struct bench *bench, enum bench_mode mode)
 {
-    double *sorted = malloc((size_t)timing->count * sizeof(*sorted));
-    if (!sorted)
-        return fail(error, "out of memory");
-    memcpy(sorted, timing->ns, (size_t)timing->count * sizeof(*sorted));
-    sort_samples(sorted, (size_t)timing->count);
-    timing->minimum = sorted[0];
-    timing->median = quantile(sorted, (size_t)timing->count, 0.5);
-    timing->interval = median_interval(sorted, (size_t)timing->count, 0.95);
-    free(sorted);
-    return true;
+    return 2 * bench->blocks.n_contenders + (size_t)mode;
 }
 
-/* Takes what the child measured over into `timings`. */
-static bool collect(const struct arena *arena, struct timings *timings, struct error *error)
+static bool is_aa(const struct bench *bench, size_t a)
 {
-    struct timing *items =
-        realloc(timings->items, (timings->count + arena->n_timings) * sizeof(*items));
-    if (!items)
-        return fail(error, "out of memory");
-    timings->items = items;
-    for (size_t t = 0; t < arena->n_timings; t++) {
-        struct timing *timing = &arena->timings[t];
-        struct result *result = timing->result;
-        if (timing->wrong > 0) {
-            result->verdict = FAIL;
-            judge_say(&result->judgement, LAYER_AGAIN,
-                      "computes something else when it is timed (%s)",
-                      bench_mode_names[timing->mode]);
-        }
-        if (timing->count == 0)
+    return a >= 2 * bench->blocks.n_contenders;
+}
+
+/* Before the rehearsal: what is not slow is cold only if it has weights. */
+static void plan(struct bench *bench, struct result **passed, int threads)
+{
+    struct blocks *blocks = &bench->blocks;
+    for (size_t a = 0; a < blocks->n_arms; a++) {
+        struct arm *arm = &blocks->arms[a];
+        arm->contender = is_aa(bench, a) ? 0 : a / 2;
+        arm->mode = a % 2 == 0 ? HOT : COLD;
+        arm->off = is_aa(bench, a) || (arm->mode == COLD && !bench->variants.has_weights);
+    }
+    for (size_t c = 0; c < blocks->n_contenders; c++) {
+        blocks->contenders[c].result = passed[c];
+        blocks->contenders[c].threads = threads;
+    }
+}
+
+/* The fastest contender in a mode that is not slow, and not the reference unless it is alone. */
+static size_t fastest(const struct bench *bench, enum bench_mode mode)
+{
+    const struct blocks *blocks = &bench->blocks;
+    size_t best = blocks->n_contenders;
+    for (size_t c = 0; c < blocks->n_contenders; c++) {
+        const struct contender *contender = &blocks->contenders[c];
+        bool reference = contender->result->kernel->abi == bench->variants.item->op->reference;
+        if (blocks->arms[2 * c + mode].off || contender->slow ||
+            (reference && blocks->n_contenders > 1))
             continue;
-        timing->cost = mean_cost(arena->variants, timing->mode);
-        if (!summarize(timing, error))
+        if (best == blocks->n_contenders ||
+            contender->call_ns[mode] < blocks->contenders[best].call_ns[mode])
+            best = c;
+    }
+    return best;
+}
+
+/* After the rehearsal: who takes part in what. */
+static void plan_arms(struct bench *bench)
+{
+    struct blocks *blocks = &bench->blocks;
+    const struct bench_options *options = bench->options;
+    double budget = options->seconds * 1e9 / options->blocks / options->passes;
+    for (size_t a = 0; a < 2 * blocks->n_contenders; a++) {
+        struct arm *arm = &blocks->arms[a];
+        const struct contender *contender = &blocks->contenders[arm->contender];
+        bool slow = contender->slow;
+        if (slow && contender->result->verdict == PASS)
+            arm->off = arm->mode == HOT;
+        arm->min_count = MIN_SAMPLES;
+        arm->budget_ns = slow ? 0 : budget;
+    }
+    for (int mode = HOT; mode < BENCH_MODES; mode++) {
+        struct arm *aa = &blocks->arms[aa_arm(bench, (enum bench_mode)mode)];
+        aa->contender = fastest(bench, (enum bench_mode)mode);
+        aa->off = aa->contender == blocks->n_contenders;
+        aa->min_count = MIN_SAMPLES;
+        aa->budget_ns = budget;
+    }
+}
+
+/* A contender that did not return, or whose results changed, is out. */
+static void fail_contender(struct bench *bench, size_t c)
+{
+    for (size_t a = 0; a < bench->blocks.n_arms; a++)
+        bench->blocks.arms[a].off |= bench->blocks.arms[a].contender == c;
+    timings_drop(bench->timings, bench->blocks.contenders[c].result);
+}
+
+static void blame(struct bench *bench, const struct sandbox_result *end)
+{
+    size_t running = bench->blocks.notes->running;
+    size_t c = running < bench->blocks.n_contenders ? running : 0;
+    struct result *result = bench->blocks.contenders[c].result;
+    bool crashed = end->end != SANDBOX_TIMED_OUT;
+    result->verdict = crashed ? CRASHED : TIMEOUT;
+    judge_say(&result->judgement, crashed ? LAYER_CRASH : LAYER_TIME,
+              "did not return when it was timed: %s",
+              !crashed      ? "the time was up"
+              : end->signal ? strsignal(end->signal)
+                            : "ended the process");
+    fail_contender(bench, c);
+}
+
+static void fail_wrong(struct bench *bench)
+{
+    for (size_t c = 0; c < bench->blocks.n_contenders; c++) {
+        struct contender *contender = &bench->blocks.contenders[c];
+        for (int mode = HOT; mode < BENCH_MODES; mode++) {
+            if (contender->wrong[mode] == 0 || contender->result->verdict != PASS)
+                continue;
+            contender->result->verdict = FAIL;
+            judge_say(&contender->result->judgement, LAYER_AGAIN,
+                      "computes something else when it is timed (%s)", bench_mode_names[mode]);
+            fail_contender(bench, c);
+        }
+    }
+}
+
+/* Takes what a block measured over into the timings. */
+static bool collect(struct bench *bench, struct error *error)
+{
+    for (size_t a = 0; a < bench->blocks.n_arms; a++) {
+        const struct arm *arm = &bench->blocks.arms[a];
+        if (arm->off)
+            continue;
+        struct contender *contender = &bench->blocks.contenders[arm->contender];
+        struct timing *timing =
+            timings_get(bench->timings, contender->result, arm->mode, is_aa(bench, a), error);
+        if (!timing)
             return false;
-        items[timings->count++] = *timing;
+        if (timing->n_blocks == 0) {
+            timing->threads = contender->threads;
+            timing->calls = contender->calls[arm->mode];
+            timing->cost = mean_cost(&bench->variants, arm->mode);
+        }
+        timing->prepare_ns = contender->prepare_ns;
+        if (!timing_add(timing, arm, bench->pass, error))
+            return false;
     }
     return true;
 }
 
-static bool arena_make(struct arena *arena, const struct variants *v, struct result **passed,
-                       size_t n_passed, int threads, struct error *error)
+static bool any_on(const struct blocks *blocks)
 {
-    const struct assay_case *item = v->item;
-    *arena = (struct arena){.variants = v, .n_timings = 2 * n_passed};
-    arena->first = calloc(n_passed * (size_t)v->count, sizeof(*arena->first));
-    arena->prepared = calloc(n_passed * (size_t)v->n_copies, sizeof(*arena->prepared));
-    if (!arena->first || !arena->prepared)
-        return fail(error, "out of memory");
-    size_t bytes = arena->n_timings * sizeof(*arena->timings) + sizeof(*arena->running);
-    if (!guarded_make_aligned(&arena->memory, (int64_t)bytes, error) ||
-        !tensors_make(&arena->outputs, item->op, item->shape, OUTPUTS, AT_START, PRIVATE, error))
+    for (size_t a = 0; a < blocks->n_arms; a++) {
+        if (!blocks->arms[a].off)
+            return true;
+    }
+    return false;
+}
+
+/* Runs a child until it returns without a contender to blame, or none is left. */
+static bool run_child(struct bench *bench,
+                      bool (*child)(struct blocks *, struct sandbox_result *, struct error *),
+                      struct error *error)
+{
+    struct sandbox_result end = {.end = SANDBOX_CRASHED};
+    while (end.end != SANDBOX_RETURNED && any_on(&bench->blocks)) {
+        if (!child(&bench->blocks, &end, error))
+            return false;
+        if (end.end == SANDBOX_INTERRUPTED)
+            return true;
+        if (end.end != SANDBOX_RETURNED)
+            blame(bench, &end);
+        fail_wrong(bench);
+    }
+    return true;
+}
+
+static bool take_blocks(struct bench *bench, struct error *error)
+{
+    struct blocks *blocks = &bench->blocks;
+    for (int b = 0; b < bench->options->blocks && any_on(blocks); b++) {
+        for (size_t c = 0; b == SLOW_BLOCKS && c < blocks->n_contenders; c++)
+            blocks->arms[2 * c + COLD].off |= blocks->contenders[c].slow;
+        if (!run_child(bench, blocks_take, error))
+            return false;
+        if (interrupted())
+            return true;
+        if (!collect(bench, error))
+            return false;
+    }
+    return true;
+}
+
+/* Batches stay as long as they were in the pass before. */
+static void keep_calls(struct bench *bench)
+{
+    for (size_t i = 0; i < bench->timings->count; i++) {
+        const struct timing *timing = &bench->timings->items[i];
+        for (size_t c = 0; c < bench->blocks.n_contenders; c++) {
+            if (bench->blocks.contenders[c].result == timing->result)
+                bench->blocks.contenders[c].calls[timing->mode] = timing->calls;
+        }
+    }
+}
+
+static bool time_passed(struct bench *bench, struct result **passed, size_t n_passed,
+                        const struct check_options *check, struct error *error)
+{
+    if (!blocks_make(&bench->blocks, &bench->variants, n_passed, 2 * n_passed + 2,
+                     check->seconds * (double)n_passed, error))
         return false;
-    arena->timings = (struct timing *)arena->memory.data;
-    arena->running = (size_t *)(arena->timings + arena->n_timings);
-    memset(arena->timings, 0, arena->memory.bytes);
-    int64_t scratch = 0;
-    for (size_t k = 0; k < n_passed; k++) {
-        const struct assay_kernel *abi = passed[k]->kernel->abi;
-        const struct needs *needs = &passed[k]->needs;
-        scratch = needs->scratch_bytes > scratch ? needs->scratch_bytes : scratch;
-        for (int c = 0; c < v->n_copies && abi->prepare; c++) {
-            struct guarded *prepared = &arena->prepared[k * (size_t)v->n_copies + (size_t)c];
-            if (!guarded_make_aligned(prepared, needs->prepared_bytes, error))
-                return false;
-        }
-        for (size_t t = 2 * k; t < 2 * k + 2; t++) {
-            arena->timings[t].result = passed[k];
-            arena->timings[t].mode = t % 2 == 0 ? HOT : COLD;
-            arena->timings[t].threads = threads;
-        }
-    }
-    return guarded_make_aligned(&arena->scratch, scratch, error);
-}
-
-static void arena_free(struct arena *arena, size_t n_passed)
-{
-    for (size_t i = 0; arena->prepared && i < n_passed * (size_t)arena->variants->n_copies; i++)
-        guarded_free(&arena->prepared[i]);
-    tensors_free(&arena->outputs);
-    guarded_free(&arena->scratch);
-    guarded_free(&arena->memory);
-    free(arena->prepared);
-    free(arena->first);
-}
-
-/* Times the kernels; `culprit` gets the index of one that did not return, otherwise n_passed. */
-static bool time_passed(const struct variants *v, struct result **passed, size_t n_passed,
-                        const struct check_options *check, const struct bench_options *options,
-                        struct timings *timings, size_t *culprit, struct error *error)
-{
-    struct arena arena = {0};
-    struct child child = {&arena, options->seconds};
-    struct sandbox_result end;
-    double limit = check->seconds * (double)n_passed;
-    bool done = arena_make(&arena, v, passed, n_passed, threads_of(v->item, check), error) &&
-                sandbox_run(take_samples, &child, limit, &end, error);
-    *culprit = n_passed;
-    if (done && (end.end != SANDBOX_RETURNED || *arena.running < n_passed)) {
-        *culprit = *arena.running < n_passed ? *arena.running : 0;
-        struct result *result = passed[*culprit];
-        bool crashed = end.end != SANDBOX_TIMED_OUT;
-        result->verdict = crashed ? CRASHED : TIMEOUT;
-        judge_say(&result->judgement, crashed ? LAYER_CRASH : LAYER_TIME,
-                  "did not return when it was timed: %s",
-                  !crashed     ? "the time was up"
-                  : end.signal ? strsignal(end.signal)
-                               : "ended the process");
-    } else if (done) {
-        done = collect(&arena, timings, error);
-    }
-    arena_free(&arena, n_passed);
-    return done;
+    int threads = threads_of(bench->variants.item, check);
+    bench->blocks.notes->chain_ghz = bench->noise->chain_ghz;
+    bench->blocks.notes->gate = threads == bench->noise->threads ? bench->noise->gate : 0;
+    plan(bench, passed, threads);
+    if (!run_child(bench, blocks_rehearse, error))
+        return false;
+    plan_arms(bench);
+    keep_calls(bench);
+    bool taken = interrupted() || take_blocks(bench, error);
+    *bench->noise =
+        (struct bench_noise){bench->blocks.notes->chain_ghz, bench->blocks.notes->gate, threads};
+    return taken;
 }
 
 bool bench_case(const struct assay_case *item, struct result *results, size_t n_results,
-                const struct check_options *check, const struct bench_options *options,
-                struct timings *timings, struct error *error)
+                const struct check_options *check, const struct bench_options *options, int pass,
+                struct bench_noise *noise, struct timings *timings, struct error *error)
 {
-    struct result *passed[BENCH_MAX_KERNELS];
+    struct result *passed[BLOCK_MAX_CONTENDERS];
     size_t n_passed = 0;
     for (size_t i = 0; i < n_results; i++) {
         if (results[i].verdict != PASS)
             continue;
-        if (n_passed == BENCH_MAX_KERNELS)
-            return fail(error, "%s: more than %d kernels to time", item->key, BENCH_MAX_KERNELS);
+        if (n_passed == BLOCK_MAX_CONTENDERS)
+            return fail(error, "%s: more than %d kernels to time", item->key, BLOCK_MAX_CONTENDERS);
         passed[n_passed++] = &results[i];
     }
     if (n_passed == 0)
         return true;
-    struct variants v;
-    bool done = variants_make(&v, item, options->llc_bytes, error), again = true;
-    while (done && again && n_passed > 0) {
-        size_t culprit;
-        done = time_passed(&v, passed, n_passed, check, options, timings, &culprit, error);
-        again = culprit < n_passed;
-        if (again) {
-            n_passed--;
-            memmove(&passed[culprit], &passed[culprit + 1], (n_passed - culprit) * sizeof(*passed));
-        }
-    }
-    variants_free(&v);
+    struct bench bench = {.options = options, .pass = pass, .noise = noise, .timings = timings};
+    bool done = variants_make(&bench.variants, item, options->llc_bytes, error) &&
+                time_passed(&bench, passed, n_passed, check, error);
+    blocks_free(&bench.blocks);
+    variants_free(&bench.variants);
     return done;
 }
 
-void timings_free(struct timings *timings)
+/* NAN: out of memory, or no block. */
+static double median_clock(const struct timings *timings)
 {
-    free(timings->items);
-    *timings = (struct timings){0};
+    size_t count = 0;
+    for (size_t t = 0; t < timings->count; t++)
+        count += timings->items[t].n_blocks;
+    double *ghz = malloc((count + 1) * sizeof(*ghz)), median = NAN;
+    if (!ghz || count == 0) {
+        free(ghz);
+        return NAN;
+    }
+    count = 0;
+    for (size_t t = 0; t < timings->count; t++) {
+        for (size_t b = 0; b < timings->items[t].n_blocks; b++)
+            ghz[count++] = timings->items[t].blocks[b].chain_ghz;
+    }
+    sort_samples(ghz, count);
+    median = quantile(ghz, count, 0.5);
+    free(ghz);
+    return median;
+}
+
+void bench_judge_noise(const struct timings *timings, struct bench_quality *quality)
+{
+    *quality = (struct bench_quality){.chain_ghz = median_clock(timings),
+                                      .aa_spread = timings_aa_spread(timings)};
+    for (size_t t = 0; t < timings->count; t++) {
+        const struct timing *timing = &timings->items[t];
+        for (size_t b = 0; b < timing->n_blocks; b++) {
+            const struct timing_block *block = &timing->blocks[b];
+            quality->samples += block->count;
+            for (int i = 0; i < block->count; i++) {
+                uint8_t by = block->disturbed[i];
+                quality->disturbed += by != 0;
+                quality->switched += (by & NOISE_SWITCHED) != 0;
+                quality->slowed += (by & NOISE_SLOWED) != 0;
+                quality->gated += (by & NOISE_GATED) != 0;
+                quality->starved += (by & NOISE_STARVED) != 0;
+            }
+        }
+    }
+    quality->too_noisy = quality->aa_spread > BENCH_MAX_AA ||
+                         quality->disturbed > BENCH_MAX_DISTURBED * quality->samples;
 }

@@ -1,56 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bench: times kernels that passed the check on a case, all of them interleaved.
+ * The bench: times kernels that passed the check on a case, all of them interleaved, in blocks
+ * (harness/block.h).
  *
- * Hot: every call gets the same buffers. Cold: calls rotate over copies of the weights and over
- * routings drawn anew, such that at least four times the last-level cache is read before anything
- * is read again; only for ops that have weights. A sample is a batch of calls long enough for the
- * clock; each round takes one sample of every kernel and mode in random order. Outputs are compared
- * after every sample with those of an untimed call, and on the case's own data with the outputs
- * that passed the check. Calls of a quarter second or more are timed three times, cold only.
+ * Arms are kernels in modes, hot and cold; cold only for ops that have weights. The fastest kernel is
+ * timed twice in every mode: how far its two arms are apart is what the machine's noise does. A
+ * disturbed sample (harness/noise.h) does not count and is taken again, but not more than once.
+ * Calls of a tenth of a second or more are timed three times, cold only.
  */
 #ifndef ASSAY_HARNESS_BENCH_H
 #define ASSAY_HARNESS_BENCH_H
 
 #include "harness/check.h"
-#include "harness/statistics.h"
+#include "harness/timing.h"
 
-enum { BENCH_MAX_SAMPLES = 400, BENCH_MAX_KERNELS = 64 };
+/* Beyond these, `noise` calls the machine too noisy: the A/A arms' spread, the disturbed share. */
+#define BENCH_MAX_AA        0.05
+#define BENCH_MAX_DISTURBED 0.5
 
-enum bench_mode { HOT, COLD };
-extern const char *const bench_mode_names[2];
+#define BENCH_SECONDS 0.5
 
 struct bench_options {
-    double seconds; /* per kernel and mode */
+    double seconds; /* per kernel and mode, of all blocks and passes */
+    int blocks, passes;
     int64_t llc_bytes;
 };
 
-/* One kernel on one case in one mode. */
-struct timing {
-    struct result *result;
-    enum bench_mode mode;
-    int threads;
-    int calls;         /* in a sample */
-    int count;         /* samples; 0: not timed in this mode */
-    int wrong;         /* samples whose output was not that of the untimed call */
-    double prepare_ns; /* NAN: nothing to prepare */
-    struct assay_cost cost;
-    double ns[BENCH_MAX_SAMPLES]; /* a call's time, sample by sample in the order taken */
-    double median, minimum;
-    struct interval interval; /* of the median, 95 % */
+/* What the probes found, over a run. */
+struct bench_noise {
+    double chain_ghz, gate; /* the best; 0: none yet */
+    int threads;            /* of the gate */
 };
 
-struct timings {
-    size_t count;
-    struct timing *items;
+/* Which samples were disturbed, by what (several may hold), and how much a kernel differs from
+ * itself. */
+struct bench_quality {
+    int samples, disturbed, switched, slowed, gated, starved;
+    double chain_ghz; /* median over blocks */
+    double aa_spread; /* of the A/A arms; NAN: there are none */
+    bool too_noisy;
 };
+void bench_judge_noise(const struct timings *timings, struct bench_quality *quality);
 
-/* Appends timings for all of `results` (of one case) that passed. A kernel that crashes or computes
- * something else when timed becomes a failed result. */
+/* Appends blocks of timings of all of `results` (of one case) that passed. A kernel that crashes or
+ * computes something else when timed becomes a failed result. */
 bool bench_case(const struct assay_case *item, struct result *results, size_t n_results,
-                const struct check_options *check, const struct bench_options *options,
-                struct timings *timings, struct error *error);
-
-void timings_free(struct timings *timings);
+                const struct check_options *check, const struct bench_options *options, int pass,
+                struct bench_noise *noise, struct timings *timings, struct error *error);
 
 #endif

@@ -15,6 +15,9 @@ file(
 
 const char build_commit[] = "@commit@";
 const char build_compiler[] = "@COMPILER@";
+const char build_compiler_path[] = "@COMPILER_PATH@";
+const char build_generator[] = "@GENERATOR@";
+const char build_source[] = "@SOURCE_DIR@";
 const char build_flags[] = "@FLAGS@";
 ]]
   @ONLY)

@@ -33,6 +33,9 @@ double steal_share(struct ticks from, struct ticks to);
 
 extern const char build_commit[];   /* "0123abc", with "-dirty" if the tree was; "unknown" */
 extern const char build_compiler[]; /* "GNU 12.2.0" */
+extern const char build_compiler_path[];
+extern const char build_generator[]; /* CMake's: "Ninja" */
+extern const char build_source[];    /* the source tree */
 extern const char build_flags[];
 
 #endif

@@ -3,12 +3,16 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <limits.h>
 #include <regex.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
 
 #include "harness/float_state.h"
 #include "harness/memory.h"
@@ -160,8 +164,9 @@ static bool load_and_add(struct kernels *kernels, const char *path, uint32_t fea
     const char *name = readable && table->library ? table->library : file;
     if (readable && !text_is_name(name))
         return fail(error, "%s: the library has a name " NAME_RULE, path);
-    char prefix[128];
-    snprintf(prefix, sizeof(prefix), "%.64s:", name);
+    char prefix[128] = "";
+    if (!kernels->plain)
+        snprintf(prefix, sizeof(prefix), "%.64s:", name);
     return add_table(kernels, name == file ? path : name, prefix, table, features, error);
 }
 
@@ -218,6 +223,8 @@ bool kernels_open(struct kernels *kernels, const char *path, uint32_t features, 
     bool ok = sandbox_run(try_library, &trial, LOAD_SECONDS, &end, error);
     if (ok && end.end == SANDBOX_TIMED_OUT)
         ok = fail(error, "%s: did not load within %d s", path, LOAD_SECONDS);
+    else if (ok && end.end == SANDBOX_INTERRUPTED)
+        ok = fail(error, "%s: interrupted while it was loaded", path);
     else if (ok && !trial.answer->returned)
         ok = fail(error, "%s: crashed while it was loaded: %s", path,
                   end.signal ? strsignal(end.signal) : "ended the process");
@@ -231,6 +238,42 @@ bool kernels_open(struct kernels *kernels, const char *path, uint32_t features, 
     for (size_t i = first; i < kernels->count; i++)
         kernels->items[i].path = path;
     return ok;
+}
+
+/* A file that the loader has not seen; its descriptor stays open, so that no other has its name. */
+static int copy_library(int file)
+{
+    off_t offset = 0;
+    ssize_t count;
+    int copy = memfd_create("kernels", MFD_CLOEXEC);
+    do {
+        count = copy < 0 ? -1 : sendfile(copy, file, &offset, 1 << 30);
+    } while (count > 0);
+    return count < 0 ? -1 : copy;
+}
+
+const struct assay_kernel *kernel_load_again(int file, const struct kernel *kernel, size_t pages,
+                                             struct error *error)
+{
+    char path[64];
+    const struct assay_kernels *table = NULL;
+    size_t bytes = (pages + 1) * (size_t)sysconf(_SC_PAGESIZE);
+    int copy = copy_library(file);
+    void *gap = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
+    if (copy < 0 || gap == MAP_FAILED) {
+        fail(error, "%s: cannot be copied: %s", kernel->library, strerror(errno));
+        return NULL;
+    }
+    if (!load(path, &table, error))
+        return NULL;
+    for (uint32_t i = 0; table && i < table->count; i++) {
+        const struct assay_kernel *again = table->kernels[i];
+        if (strcmp(again->op, kernel->abi->op) == 0 && strcmp(again->name, kernel->abi->name) == 0)
+            return again;
+    }
+    fail(error, "%s: is another library when it is loaded again", kernel->library);
+    return NULL;
 }
 
 bool kernels_select(struct kernels *kernels, const char *regex, struct error *error)

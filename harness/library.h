@@ -22,6 +22,7 @@ struct kernel {
 struct kernels {
     size_t count;
     struct kernel *items;
+    bool plain; /* labels have no library's name */
 };
 
 /* Whether a class can be promised for the op: bits where all outputs are compared so. */
@@ -37,6 +38,11 @@ bool kernels_add(struct kernels *kernels, const struct assay_kernels *table, uin
  * constructor that crashes or hangs is an error like the others. It stays loaded. */
 bool kernels_open(struct kernels *kernels, const char *path, uint32_t features,
                   struct error *error);
+
+/* The same kernel from a copy of its library that is loaded besides, some pages further. `file` is open
+ * on the library. For a child process: what it takes stays taken. NULL: it cannot be. */
+const struct assay_kernel *kernel_load_again(int file, const struct kernel *kernel, size_t pages,
+                                             struct error *error);
 
 /* Keeps those whose label matches the POSIX extended regular expression; NULL: all. */
 bool kernels_select(struct kernels *kernels, const char *regex, struct error *error);

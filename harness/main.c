@@ -7,7 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/ab_command.h"
 #include "harness/compare.h"
+#include "harness/interrupt.h"
+#include "harness/load.h"
 #include "harness/options.h"
 #include "harness/page.h"
 #include "harness/report.h"
@@ -16,7 +19,6 @@
 #include "harness/schema.h"
 #include "harness/terminal.h"
 #include "harness/text.h"
-#include "opt/kernels.h"
 
 enum exit_status { EXIT_PASSED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -27,53 +29,6 @@ enum exit_status { EXIT_PASSED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* What the oracle may spend on a case: under a second. */
 #define MAX_ORACLE    ((int64_t)1 << 28)
 
-static bool load_layer(const struct options *options, struct cases *cases, struct error *error)
-{
-    struct gguf gguf;
-    if (!gguf_open(&gguf, options->gguf, error))
-        return false;
-    bool loaded = layer_cases(&gguf, &options->layer, cases, terminal_skipped, error);
-    gguf_close(&gguf);
-    return loaded;
-}
-
-/* Whether an argument that may also be a path is a key. */
-static bool is_key(const char *text)
-{
-    char op[CASE_NAME_MAX + 1];
-    size_t length = strcspn(text, " ");
-    if (!text[length] || length > CASE_NAME_MAX)
-        return false;
-    memcpy(op, text, length);
-    op[length] = 0;
-    return assay_find_op(op) != NULL;
-}
-
-static bool select_cases(const struct options *options, struct cases *cases, struct error *error)
-{
-    return cases_select(cases, options->cases, options->tag, options->shard_index,
-                        options->shard_count, error);
-}
-
-static bool load_cases(const struct options *options, struct cases *cases, struct error *error)
-{
-    if (options->gguf && !load_layer(options, cases, error))
-        return false;
-    if (options->n_arguments == 0 && !options->gguf)
-        return fail(error, options->command == COMMAND_REPLAY ? "no case key given"
-                                                              : "no case file or directory given");
-    for (size_t i = 0; i < options->n_arguments; i++) {
-        bool loaded = options->command == COMMAND_REPLAY ||
-                              (options->command == COMMAND_EXPORT && is_key(options->arguments[i]))
-                          ? cases_from_key(options->arguments[i], cases, error)
-                          : cases_load(options->arguments[i], cases, error);
-        if (!loaded)
-            return false;
-    }
-    return (!options->seed_given || cases_set_seed(cases, options->seed, error)) &&
-           select_cases(options, cases, error);
-}
-
 /* What judge has instead of kernels and their cases. */
 static bool load_given(const struct options *options, struct run *run, struct error *error)
 {
@@ -81,18 +36,6 @@ static bool load_given(const struct options *options, struct run *run, struct er
         given_open(options->arguments[0], options->given, &options->promise, &run->cases, error);
     return run->given && select_cases(options, &run->cases, error) &&
            given_kernels(run->given, &run->cases, &run->kernels, error);
-}
-
-static bool load_kernels(const struct options *options, struct kernels *kernels,
-                         struct error *error)
-{
-    if (!kernels_add(kernels, assay_own_kernels(), options->features, error))
-        return false;
-    for (size_t i = 0; i < options->n_libraries; i++) {
-        if (!kernels_open(kernels, options->libraries[i], options->features, error))
-            return false;
-    }
-    return kernels_select(kernels, options->selected, error);
 }
 
 /* The command line, as a shell reads it back. */
@@ -145,6 +88,19 @@ static int list(const struct options *options, struct error *error)
     return ok ? EXIT_PASSED : EXIT_USAGE;
 }
 
+/* The machine's limits, as it is now. */
+static bool measure_ceilings(struct run *run, struct error *error)
+{
+    int threads = threads_of(&(struct assay_case){0}, &run->check);
+    for (size_t c = 0; c < run->cases.count; c++)
+        threads = run->cases.items[c].threads > threads ? run->cases.items[c].threads : threads;
+    run->has_ceilings = ceilings_measure(&run->ceilings, &run->context, run->features, threads,
+                                         CEILINGS_SECONDS, error);
+    if (run->has_ceilings)
+        ceilings_print(&run->ceilings, &run->context, stdout);
+    return run->has_ceilings || interrupted();
+}
+
 static bool execute(struct run *run, const struct options *options, struct error *error)
 {
     bool loaded = options->command == COMMAND_JUDGE ? load_given(options, run, error)
@@ -156,19 +112,28 @@ static bool execute(struct run *run, const struct options *options, struct error
         return false;
     if (run->context.llc_bytes > 0)
         run->timing.llc_bytes = run->context.llc_bytes;
+    if (!options->no_fork)
+        interrupt_hold();
+    if (run->bench && !measure_ceilings(run, error))
+        return false;
     bool ran = run_all(run, terminal_progress, error);
     terminal_progress_end();
     if (!ran)
         return false;
     terminal_results(run, options->verbose || options->command == COMMAND_REPLAY);
     terminal_check_table(run);
-    terminal_bench_tables(run);
+    if (run->bench) {
+        terminal_bench_tables(run);
+        terminal_bench_noise(run);
+    }
     terminal_summary(run);
+    if (!run->complete)
+        printf("interrupted: what is said above is all that was done\n");
     if (!options->json)
         return true;
     if (!report_write(run, options->json, error))
         return false;
-    printf("report: %s\n", options->json);
+    printf("%s: %s\n", run->complete ? "report" : "partial report", options->json);
     return true;
 }
 
@@ -212,7 +177,11 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
     struct run run = {
         .bench = bench,
         .check = check_options_of(options),
-        .timing = {.seconds = options->bench_seconds, .llc_bytes = (int64_t)32 << 20},
+        .timing = {.seconds = options->seconds > 0 ? options->seconds : BENCH_SECONDS,
+                   .blocks = options->blocks,
+                   .passes = options->rounds,
+                   .llc_bytes = (int64_t)32 << 20},
+        .features = options->features,
         .shrink_seconds = options->command == COMMAND_JUDGE ? 0 : options->shrink_seconds,
         .command = join(argc, argv),
     };
@@ -222,7 +191,7 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
     } else if (execute(&run, options, error)) {
         size_t skipped = run_count(&run, SKIPPED), passed = run_count(&run, PASS);
         status = passed + skipped == run.n_results ? EXIT_PASSED : EXIT_FAILED;
-        if (skipped == run.n_results) {
+        if (skipped == run.n_results && run.complete) {
             fail(error, "every selected kernel was skipped");
             status = EXIT_USAGE;
         }
@@ -261,10 +230,11 @@ int main(int argc, char **argv)
     } else if (options_parse(argc, argv, &options, &error)) {
         color_init(options.color);
         status = options.command == COMMAND_LIST     ? list(&options, &error)
+                 : options.command == COMMAND_AB     ? ab_command(&options, &error)
                  : options.command == COMMAND_EXPORT ? export(&options, &error)
                                                      : check_or_bench(&options, argc, argv, &error);
     }
-    bool foreign = options.n_libraries > 0;
+    bool foreign = options.n_libraries > 0 || options.command == COMMAND_AB;
     free(options.arguments);
     free(options.libraries);
     if (fflush(stdout) != 0 && status == EXIT_PASSED) {
@@ -273,6 +243,7 @@ int main(int argc, char **argv)
     }
     if (error.text[0])
         fprintf(stderr, "assay: %s\n", error.text);
+    interrupt_release(); /* may be the end */
     if (foreign)
         _exit(status); /* a library's destructors cannot change it */
     return status;

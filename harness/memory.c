@@ -20,14 +20,14 @@ static size_t page_bytes(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum placement placement,
-                  enum sharing sharing, struct error *error)
+/* The buffer's bytes start `before` bytes into its pages. */
+static bool make_pages(struct guarded *buffer, int64_t bytes, size_t before, enum sharing sharing,
+                       struct error *error)
 {
     *buffer = (struct guarded){0};
     if (bytes == 0)
         return true;
-    size_t page = page_bytes(), shift = placement == MISALIGNED ? align : 0;
-    size_t inner = ((size_t)bytes + shift + page - 1) / page * page;
+    size_t page = page_bytes(), inner = ((size_t)bytes + before + page - 1) / page * page;
     int flags = MAP_ANONYMOUS | MAP_NORESERVE | (sharing == SHARED ? MAP_SHARED : MAP_PRIVATE);
     uint8_t *map = mmap(NULL, inner + 2 * page, PROT_NONE, flags, -1, 0);
     if (map == MAP_FAILED)
@@ -36,7 +36,6 @@ bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum plac
         munmap(map, inner + 2 * page);
         return fail(error, "cannot map %lld bytes: %s", (long long)bytes, strerror(errno));
     }
-    size_t before = placement == AT_END ? (inner - (size_t)bytes) / align * align : shift;
     buffer->map = map;
     buffer->map_bytes = inner + 2 * page;
     buffer->bytes = (size_t)bytes;
@@ -44,6 +43,23 @@ bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum plac
     memset(map + page, CANARY, before);
     memset(buffer->data + bytes, CANARY, inner - before - (size_t)bytes);
     return true;
+}
+
+bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum placement placement,
+                  enum sharing sharing, struct error *error)
+{
+    size_t page = page_bytes(), beyond = (size_t)bytes % page;
+    size_t at_end = beyond ? (page - beyond) / align * align : 0;
+    return make_pages(buffer, bytes,
+                      placement == AT_END       ? at_end
+                      : placement == MISALIGNED ? align
+                                                : 0,
+                      sharing, error);
+}
+
+bool guarded_make_shifted(struct guarded *buffer, int64_t bytes, size_t shift, struct error *error)
+{
+    return make_pages(buffer, bytes, shift, PRIVATE, error);
 }
 
 bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *error)

@@ -27,6 +27,8 @@ struct guarded {
 
 bool guarded_make(struct guarded *buffer, int64_t bytes, size_t align, enum placement placement,
                   enum sharing sharing, struct error *error);
+/* PRIVATE, starting `shift` bytes into a page or after it. */
+bool guarded_make_shifted(struct guarded *buffer, int64_t bytes, size_t shift, struct error *error);
 /* SHARED, starting at a multiple of ASSAY_BUFFER_ALIGN and ending as close to an unmapped page as
  * that allows. */
 bool guarded_make_aligned(struct guarded *buffer, int64_t bytes, struct error *error);

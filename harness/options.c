@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/compare_output.h"
 #include "harness/context.h"
+#include "harness/options_values.h"
 #include "opt/cpu.h"
 
 enum {
@@ -34,6 +36,11 @@ enum {
     KEY_NUMERICS,
     KEY_DEPTH,
     KEY_TWIN,
+    KEY_BLOCKS,
+    KEY_ROUNDS,
+    KEY_REVISION,
+    KEY_MARKDOWN,
+    KEY_FAIL_ON,
     KEY_NO_FORK
 };
 
@@ -46,6 +53,8 @@ static const char doc[] =
     "replay  check the one case that a KEY names, e.g. from a failure's replay line\n"
     "export  write inputs and expected outputs of cases (PATHs or KEYs) to --dir\n"
     "judge   judge outputs in --got, computed from the exported directory PATH\n"
+    "ab      check and time OLD.so against NEW.so, builds of a kernel library\n"
+    "        or --rev REV1 [REV2]: commits of this repository, by default on cases tagged ab\n"
     "\n"
     "With --gguf FILE --layer N, the cases are those that a layer of a model makes; list --gguf "
     "FILE "
@@ -54,7 +63,7 @@ static const char doc[] =
     "PATH is a case file, or a directory that is searched for them. --depth is by default that of "
     "a "
     "serial sum, the inner dimension + 16. Exit status: 0 all passed, "
-    "1 a kernel failed, 2 wrong usage, bad input or nothing selected.";
+    "1 a kernel failed, 2 wrong usage, bad input or nothing selected, 3 slower, 4 unclear.";
 
 static const struct argp_option described[] = {
     {"select", 'k', "REGEX", 0, "only kernels whose OP/NAME matches", 0},
@@ -71,7 +80,11 @@ static const struct argp_option described[] = {
      "refuse cases whose tensors take more, skip kernels whose scratch would, e.g. 8G (4G)", 0},
     {"timeout", KEY_TIMEOUT, "SECONDS", 0,
      "of a kernel on a case; after three timeouts it is skipped (120)", 0},
-    {"time", KEY_TIME, "SECONDS", 0, "bench: of a kernel in a mode (0.5)", 0},
+    {"time", KEY_TIME, "SECONDS", 0,
+     "bench: of a kernel in a mode, in all blocks (0.5); ab: at most, of a pair in a mode (3)", 0},
+    {"blocks", KEY_BLOCKS, "N", 0,
+     "bench: time each case in so many processes, with memory laid out anew (5)", 0},
+    {"rounds", KEY_ROUNDS, "N", 0, "bench: go over all cases so many times (1)", 0},
     {"cpu", KEY_CPU, "FEATURES", 0, "use only these of the CPU, e.g. avx2,fma,f16c,bmi2, or none",
      0},
     {"color", KEY_COLOR, "WHEN", 0, "auto, always or never", 0},
@@ -86,6 +99,11 @@ static const struct argp_option described[] = {
      "judge: what the outputs promise; export: tolerances of these, comma-separated (f32)", 0},
     {"depth", KEY_DEPTH, "N", 0, "export, judge: roundings on the longest path", 0},
     {"twin", KEY_TWIN, NULL, 0, "judge: i8, i16 or i24 promises the bits of its scalar twin", 0},
+    {"rev", KEY_REVISION, "REV1", 0,
+     "ab: build this commit's kernels, and those of REV2 or the working tree", 0},
+    {"markdown", KEY_MARKDOWN, "FILE", 0, "ab: write the table for a pull request", 0},
+    {"fail-on", KEY_FAIL_ON, "LIST", 0,
+     "ab: of slower, unclear, accuracy; none: exit 0 whatever comes out (slower,unclear)", 0},
     {"no-fork", KEY_NO_FORK, NULL, 0, "run kernels in this process, for a debugger", 0},
     {"schema", KEY_SCHEMA, NULL, 0, "list: print the JSON Schema of case files", 0},
     {"verbose", 'v', NULL, 0, "a line for every result", 0},
@@ -97,131 +115,6 @@ struct parsing {
     struct options *options;
     struct error *error;
 };
-
-static bool parse_integer(const char *name, const char *text, int64_t low, int64_t high,
-                          int64_t *value, struct error *error)
-{
-    char *end;
-    errno = 0;
-    *value = strtoll(text, &end, 10);
-    if (end == text || *end || errno || *value < low || *value > high)
-        return fail(error, "%s: \"%s\" is not an integer from %lld to %lld", name, text,
-                    (long long)low, (long long)high);
-    return true;
-}
-
-static bool parse_seconds(const char *name, const char *text, double low, double *value,
-                          struct error *error)
-{
-    char *end;
-    *value = strtod(text, &end);
-    if (end == text || *end || !(*value >= low) || *value > 86400)
-        return fail(error, "%s: \"%s\" is not a number of seconds from %g to 86400", name, text,
-                    low);
-    return true;
-}
-
-static bool parse_memory(const char *text, int64_t *bytes, struct error *error)
-{
-    static const char suffixes[] = "KMGT";
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    const char *suffix = *end ? strchr(suffixes, *end) : NULL;
-    int64_t unit = suffix ? (int64_t)1 << 10 * (suffix - suffixes + 1) : 1;
-    if (end == text || errno || value < 1 || (*end && (!suffix || end[1])) ||
-        assay_mul(value, unit) < 0)
-        return fail(error, "--memory: \"%s\" is not a size such as 512M or 8G", text);
-    *bytes = value * unit;
-    return true;
-}
-
-static bool shard_of(const char *index, const char *count, int64_t base, struct options *options,
-                     struct error *error)
-{
-    int64_t i, n;
-    if (!parse_integer("--shard", count, 1, 1000000, &n, error) ||
-        !parse_integer("--shard", index, base, base + n - 1, &i, error))
-        return false;
-    options->shard_index = (size_t)(i - base);
-    options->shard_count = (size_t)n;
-    return true;
-}
-
-static bool parse_shard(const char *text, struct options *options, struct error *error)
-{
-    if (strcmp(text, "auto") == 0) {
-        const char *slurm = getenv("SLURM_ARRAY_TASK_ID"), *ci = getenv("CI_NODE_INDEX");
-        const char *slurm_count = getenv("SLURM_ARRAY_TASK_COUNT"),
-                   *ci_count = getenv("CI_NODE_TOTAL");
-        const char *slurm_first = getenv("SLURM_ARRAY_TASK_MIN");
-        if (slurm && slurm_count)
-            return shard_of(slurm, slurm_count, slurm_first ? atoi(slurm_first) : 0, options,
-                            error);
-        if (ci && ci_count)
-            return shard_of(ci, ci_count, 1, options, error);
-        return fail(error, "--shard auto: neither SLURM_ARRAY_TASK_ID and _COUNT nor CI_NODE_INDEX "
-                           "and _TOTAL are set");
-    }
-    char index[16];
-    const char *slash = strchr(text, '/');
-    if (!slash || (size_t)(slash - text) >= sizeof(index))
-        return fail(error, "--shard: \"%s\" is not of the form I/N", text);
-    memcpy(index, text, (size_t)(slash - text));
-    index[slash - text] = 0;
-    return shard_of(index, slash + 1, 1, options, error);
-}
-
-static bool parse_cpu(const char *text, struct options *options, struct error *error)
-{
-    uint32_t allowed = 0;
-    while (*text && strcmp(text, "none") != 0) {
-        size_t length = strcspn(text, ","), f = 0;
-        while (f < cpu_n_features && (strlen(cpu_features[f].name) != length ||
-                                      strncmp(cpu_features[f].name, text, length) != 0))
-            f++;
-        if (f == cpu_n_features)
-            return fail(error, "--cpu: unknown feature \"%.*s\"", (int)length, text);
-        allowed |= cpu_features[f].bit;
-        text += length + (text[length] == ',');
-    }
-    options->features &= allowed;
-    return true;
-}
-
-static bool parse_numerics(const char *text, uint32_t *numerics, struct error *error)
-{
-    *numerics = 0;
-    do {
-        size_t length = strcspn(text, ","), n = ASSAY_F32;
-        while (n < ASSAY_NUMERICS_COUNT && (strlen(assay_numerics_names[n]) != length ||
-                                            strncmp(assay_numerics_names[n], text, length) != 0))
-            n++;
-        if (n == ASSAY_NUMERICS_COUNT)
-            return fail(error, "--numerics: unknown class \"%.*s\"", (int)length, text);
-        *numerics |= 1u << n;
-        text += length;
-    } while (*text++ == ',');
-    return true;
-}
-
-/* "1,33" */
-static bool parse_tokens(const char *text, struct model_layer *layer, struct error *error)
-{
-    char number[24];
-    layer->n_tokens = 0;
-    do {
-        size_t length = strcspn(text, ",");
-        snprintf(number, sizeof(number), "%.*s", (int)(length < 24 ? length : 24), text);
-        if (layer->n_tokens == LAYER_TOKENS_MAX)
-            return fail(error, "--tokens: more than %d numbers", LAYER_TOKENS_MAX);
-        if (!parse_integer("--tokens", number, 1, INT32_MAX, &layer->tokens[layer->n_tokens++],
-                           error))
-            return false;
-        text += length;
-    } while (*text++);
-    return true;
-}
 
 static bool set_option(int key, const char *text, struct options *options, struct error *error)
 {
@@ -237,29 +130,39 @@ static bool set_option(int key, const char *text, struct options *options, struc
     case KEY_NO_FORK: options->no_fork = true; return true;
     case KEY_GGUF: options->gguf = text; return true;
     case KEY_LAYER:
-        return parse_integer("--layer", text, 0, INT32_MAX, &options->layer.index, error);
-    case KEY_TOKENS: return parse_tokens(text, &options->layer, error);
+        return options_integer("--layer", text, 0, INT32_MAX, &options->layer.index, error);
+    case KEY_TOKENS: return options_tokens(text, &options->layer, error);
     case KEY_DIRECTORY: options->directory = text; return true;
     case KEY_GIVEN: options->given = text; return true;
-    case KEY_NUMERICS: return parse_numerics(text, &options->promise.numerics, error);
+    case KEY_NUMERICS: return options_numerics(text, &options->promise.numerics, error);
     case KEY_DEPTH:
-        return parse_integer("--depth", text, 1, CHECK_MAX_DEPTH, &options->promise.depth, error);
+        return options_integer("--depth", text, 1, CHECK_MAX_DEPTH, &options->promise.depth, error);
     case KEY_TWIN: options->promise.twin = true; return true;
-    case KEY_SHRINK: return parse_seconds("--shrink", text, 0, &options->shrink_seconds, error);
-    case KEY_SHARD: return parse_shard(text, options, error);
-    case KEY_MEMORY: return parse_memory(text, &options->memory_bytes, error);
+    case KEY_SHRINK: return options_seconds("--shrink", text, 0, &options->shrink_seconds, error);
+    case KEY_SHARD: return options_shard(text, options, error);
+    case KEY_MEMORY: return options_memory(text, &options->memory_bytes, error);
     case KEY_TIMEOUT:
-        return parse_seconds("--timeout", text, 0.001, &options->timeout_seconds, error);
-    case KEY_TIME: return parse_seconds("--time", text, 0.001, &options->bench_seconds, error);
-    case KEY_CPU: return parse_cpu(text, options, error);
+        return options_seconds("--timeout", text, 0.001, &options->timeout_seconds, error);
+    case KEY_TIME: return options_seconds("--time", text, 0.001, &options->seconds, error);
+    case KEY_CPU: return options_cpu(text, options, error);
+    case KEY_REVISION: options->revision = text; return true;
+    case KEY_MARKDOWN: options->markdown = text; return true;
+    case KEY_FAIL_ON: return fail_on_parse(text, &options->fail_on, error);
     case KEY_COLOR: return color_parse(text, &options->color, error);
     case KEY_THREADS:
-        if (!parse_integer("--threads", text, 1, CASE_THREADS_MAX, &value, error))
+        if (!options_integer("--threads", text, 1, CASE_THREADS_MAX, &value, error))
             return false;
         options->threads = (int)value;
         return true;
+    case KEY_BLOCKS:
+    case KEY_ROUNDS:
+        if (!options_integer(key == KEY_BLOCKS ? "--blocks" : "--rounds", text,
+                             key == KEY_BLOCKS ? 2 : 1, 1000, &value, error))
+            return false;
+        *(key == KEY_BLOCKS ? &options->blocks : &options->rounds) = (int)value;
+        return true;
     default: /* KEY_SEED */
-        if (!parse_integer("--seed", text, 0, (int64_t)1 << 53, &value, error))
+        if (!options_integer("--seed", text, 0, (int64_t)1 << 53, &value, error))
             return false;
         options->seed = (uint64_t)value;
         options->seed_given = true;
@@ -282,7 +185,8 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
 static bool parse_command(const char *name, enum command *command)
 {
-    static const char *const names[] = {"list", "check", "bench", "replay", "export", "judge"};
+    static const char *const names[] = {"list",   "check", "bench", "replay",
+                                        "export", "judge", "ab"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         if (strcmp(name, names[i]) == 0) {
             *command = (enum command)i;
@@ -310,6 +214,19 @@ static bool check_layer(const struct options *options, struct error *error)
 static bool has_twin(uint32_t classes)
 {
     return classes == 1u << ASSAY_I8 || classes == 1u << ASSAY_I16 || classes == 1u << ASSAY_I24;
+}
+
+static bool check_ab(const struct options *options, struct error *error)
+{
+    bool ab = options->command == COMMAND_AB;
+    if (!ab && (options->revision || options->markdown || options->fail_on != FAIL_ON_DEFAULT))
+        return fail(error, "--rev, --markdown and --fail-on are for ab");
+    if (ab && !options->revision && options->n_arguments < 3)
+        return fail(error, "ab: name two kernel libraries, or --rev REV1 [REV2]");
+    if (ab && options->n_libraries > 0)
+        return fail(error,
+                    "ab: --kernels is for check and bench; name both libraries as arguments");
+    return true;
 }
 
 static bool check_vectors(const struct options *options, struct error *error)
@@ -346,7 +263,9 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
     *options = (struct options){
         .shard_count = 1,
         .timeout_seconds = 120,
-        .bench_seconds = 0.5,
+        .fail_on = FAIL_ON_DEFAULT,
+        .blocks = 5,
+        .rounds = 1,
         .shrink_seconds = 2,
         .memory_bytes = (int64_t)4 << 30,
         .features = cpu_detect(),
@@ -363,13 +282,14 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
     if (code != 0)
         return error->text[0] ? false : fail(error, "%s", strerror(code));
     if (options->n_arguments == 0)
-        return fail(error, "no command; try list, check, bench, replay, export, judge or --help");
+        return fail(error,
+                    "no command; try list, check, bench, replay, export, judge, ab or --help");
     if (!parse_command(options->arguments[0], &options->command))
         return fail(
             error,
-            "unknown command \"%s\"; try list, check, bench, replay, export, judge or --help",
+            "unknown command \"%s\"; try list, check, bench, replay, export, judge, ab or --help",
             options->arguments[0]);
-    if (!check_layer(options, error))
+    if (!check_layer(options, error) || !check_ab(options, error))
         return false;
     options->n_arguments--;
     memmove(options->arguments, options->arguments + 1,

@@ -17,7 +17,8 @@ enum command {
     COMMAND_BENCH,
     COMMAND_REPLAY,
     COMMAND_EXPORT,
-    COMMAND_JUDGE
+    COMMAND_JUDGE,
+    COMMAND_AB
 };
 
 struct options {
@@ -28,7 +29,10 @@ struct options {
     int threads; /* 0: one per CPU */
     bool seed_given;
     uint64_t seed;
-    double timeout_seconds, bench_seconds;
+    double timeout_seconds, seconds; /* seconds 0: the command's own */
+    int blocks, rounds;              /* of bench */
+    const char *revision, *markdown; /* of ab; or NULL */
+    unsigned fail_on;
     int64_t memory_bytes;
     uint32_t features; /* what this CPU has and --cpu allows */
     enum color color;

@@ -95,3 +95,8 @@ void random_close(struct random *random)
 {
     gsl_rng_free(random->generator);
 }
+
+void random_shuffle(struct random *random, void *items, size_t count, size_t bytes)
+{
+    gsl_ran_shuffle(random->generator, items, count, bytes);
+}

@@ -19,6 +19,8 @@ struct random {
 bool random_open(struct random *random, uint64_t seed);
 void random_close(struct random *random);
 
+void random_shuffle(struct random *random, void *items, size_t count, size_t bytes);
+
 uint64_t hash_text(const char *text, uint64_t hash);
 uint64_t hash_bytes(const void *bytes, size_t count, uint64_t hash);
 uint64_t hash_mix(uint64_t hash);

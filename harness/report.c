@@ -10,11 +10,7 @@
 
 #include "harness/case_parse.h"
 #include "harness/output.h"
-
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
+#include "harness/report_bench.h"
 
 /* Unknown where it is 0. */
 static json_t *known(int64_t value)
@@ -32,8 +28,9 @@ static json_t *context_json(const struct run *run)
         known(c->l1d_bytes), "l2_bytes", known(c->l2_bytes), "llc_bytes", known(c->llc_bytes),
         "memory_bytes", known(c->memory_bytes), "governor",
         c->governor[0] ? json_string(c->governor) : json_null(), "load_1min",
-        number(c->load < 0 ? NAN : c->load), "steal_share", number(steal < 0 ? NAN : steal), "time",
-        c->time, "build", "commit", build_commit, "compiler", build_compiler, "flags", build_flags);
+        report_number(c->load < 0 ? NAN : c->load), "steal_share",
+        report_number(steal < 0 ? NAN : steal), "time", c->time, "build", "commit", build_commit,
+        "compiler", build_compiler, "flags", build_flags);
 }
 
 static json_t *case_json(const struct assay_case *item, const struct coverage *coverage)
@@ -61,8 +58,8 @@ static json_t *worst_json(const struct worst *worst)
         return json_null();
     return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "tensor", worst->tensor, "row",
                      (json_int_t)worst->row, "column", (json_int_t)worst->column, "got",
-                     number(worst->got), "expected", number(worst->expected), "tolerance",
-                     number(worst->tolerance));
+                     report_number(worst->got), "expected", report_number(worst->expected),
+                     "tolerance", report_number(worst->tolerance));
 }
 
 /* Null where nothing has a tolerance. */
@@ -82,14 +79,15 @@ static json_t *histogram_json(const struct judgement *j)
 
 static json_t *judgement_json(const struct judgement *j)
 {
-    return json_pack(
-        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "judged",
-        (json_int_t)j->judged, "excused", (json_int_t)j->excused, "bad", (json_int_t)j->bad,
-        "utilisation_max", number(j->utilisation), "utilisation_p99", number(j->utilisation_p99),
-        "utilisation_median", number(j->utilisation_median), "utilisation_histogram",
-        histogram_json(j), "nmse", number(j->nmse), "max_ulp", number(j->max_ulp), "z_mean_square",
-        number(j->z_mean_square), "z_mean", number(j->z_mean), "z_max", number(j->z_max),
-        "tie_swaps", (json_int_t)j->tie_swaps, "worst", worst_json(&j->worst));
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}",
+                     "judged", (json_int_t)j->judged, "excused", (json_int_t)j->excused, "bad",
+                     (json_int_t)j->bad, "utilisation_max", report_number(j->utilisation),
+                     "utilisation_p99", report_number(j->utilisation_p99), "utilisation_median",
+                     report_number(j->utilisation_median), "utilisation_histogram",
+                     histogram_json(j), "nmse", report_number(j->nmse), "max_ulp",
+                     report_number(j->max_ulp), "z_mean_square", report_number(j->z_mean_square),
+                     "z_mean", report_number(j->z_mean), "z_max", report_number(j->z_max),
+                     "tie_swaps", (json_int_t)j->tie_swaps, "worst", worst_json(&j->worst));
 }
 
 /* The names of what found fault. */
@@ -120,24 +118,6 @@ static json_t *result_json(const struct result *result)
                      "output_hash", hash, "judgement", judgement_json(&result->judgement));
 }
 
-static json_t *timing_json(const struct timing *t)
-{
-    json_t *samples = json_array();
-    for (int i = 0; i < t->count; i++)
-        json_array_append_new(samples, number(t->ns[i]));
-    double bytes = t->cost.read_bytes + t->cost.written_bytes;
-    return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:o, s:[o, o], s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-        "case", t->result->item->key, "kernel", t->result->kernel->label, "mode",
-        bench_mode_names[t->mode], "threads", t->threads, "calls_per_sample", t->calls, "median_ns",
-        number(t->median), "interval_ns", number(t->interval.low), number(t->interval.high),
-        "interval_coverage", number(t->interval.coverage), "minimum_ns", number(t->minimum),
-        "prepare_ns", number(t->prepare_ns), "flop", number(t->cost.flop), "read_bytes",
-        number(t->cost.read_bytes), "written_bytes", number(t->cost.written_bytes), "gflops",
-        number(t->cost.flop / t->median), "gb_per_s", number(bytes / t->median), "samples_ns",
-        samples);
-}
-
 static json_t *run_json(const struct run *run)
 {
     json_t *cases = json_array(), *results = json_array(), *timings = json_array();
@@ -146,10 +126,13 @@ static json_t *run_json(const struct run *run)
     for (size_t i = 0; i < run->n_results; i++)
         json_array_append_new(results, result_json(&run->results[i]));
     for (size_t i = 0; i < run->timings.count; i++)
-        json_array_append_new(timings, timing_json(&run->timings.items[i]));
-    return json_pack("{s:i, s:s, s:o, s:f, s:o, s:o, s:o}", "assay_report", REPORT_VERSION,
-                     "command", run->command, "context", context_json(run), "elapsed_seconds",
-                     run->elapsed_seconds, "cases", cases, "results", results, "timings", timings);
+        json_array_append_new(timings, report_timing(&run->timings.items[i]));
+    return json_pack("{s:i, s:b, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:o}", "assay_report",
+                     REPORT_VERSION, "complete", run->complete, "command", run->command, "context",
+                     context_json(run), "elapsed_seconds", run->elapsed_seconds, "ceilings",
+                     run->has_ceilings ? ceilings_json(&run->ceilings) : json_null(), "noise",
+                     run->timings.count > 0 ? report_noise(run) : json_null(), "cases", cases,
+                     "results", results, "timings", timings);
 }
 
 /* Whether a file may be replaced: it is a report, or empty. */

@@ -5,7 +5,7 @@
 
 #include "harness/run.h"
 
-#define REPORT_VERSION 1
+#define REPORT_VERSION 2
 
 /* Whether a report could be written there, before the time is spent. */
 bool report_writable(const char *path, struct error *error);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "harness/interrupt.h"
 #include "harness/investigate.h"
 
 /* Operations of a reference that has to run whole, because its outputs are compared bit by bit. */
@@ -104,17 +105,15 @@ static bool investigate_first(const struct run *run, struct result *result, stru
     return investigate(result, &run->check, run->shrink_seconds, error);
 }
 
-static bool run_case(struct run *run, size_t index, struct error *error)
+/* Checks a case with all its kernels; what an interruption cut short is not a result. */
+static bool check_case(struct run *run, size_t index, struct error *error)
 {
     const struct assay_case *item = &run->cases.items[index];
     struct expectation x;
-    if (count_kernels(run, item->op) == 0)
-        return true;
     if (!expectation_make(&x, item, needs_of(run, item), &run->check, error))
         return false;
-    size_t first = run->n_results;
     bool ok = note_coverage(&run->coverage[index], &x, error);
-    for (size_t k = 0; ok && k < run->kernels.count; k++) {
+    for (size_t k = 0; ok && !interrupted() && k < run->kernels.count; k++) {
         const struct kernel *kernel = &run->kernels.items[k];
         struct result *result = &run->results[run->n_results];
         if (kernel->op != item->op)
@@ -122,12 +121,35 @@ static bool run_case(struct run *run, size_t index, struct error *error)
         ok = run->given ? given_judge(run->given, &x, kernel, result, error)
                         : check_kernel(&x, kernel, &run->check, result, error);
         ok = ok && investigate_first(run, result, error);
-        run->n_results += ok;
+        if (ok && !interrupted())
+            run->n_results++;
+        else
+            free(result->smallest);
     }
     expectation_free(&x);
-    if (ok && run->bench)
-        ok = bench_case(item, &run->results[first], run->n_results - first, &run->check,
-                        &run->timing, &run->timings, error);
+    return ok;
+}
+
+static bool time_case(struct run *run, size_t index, int pass, struct error *error)
+{
+    const struct assay_case *item = &run->cases.items[index];
+    size_t first = 0, end;
+    while (first < run->n_results && run->results[first].item != item)
+        first++;
+    for (end = first; end < run->n_results && run->results[end].item == item;)
+        end++;
+    return bench_case(item, &run->results[first], end - first, &run->check, &run->timing, pass,
+                      &run->noise, &run->timings, error);
+}
+
+static bool run_case(struct run *run, size_t index, int pass, struct error *error)
+{
+    if (count_kernels(run, run->cases.items[index].op) == 0)
+        return true;
+    size_t first = run->n_results;
+    bool ok = pass > 0 || check_case(run, index, error);
+    if (ok && run->bench && !interrupted())
+        ok = time_case(run, index, pass, error);
     for (size_t i = first; i < run->n_results; i++) {
         const struct result *result = &run->results[i];
         run->kernels.items[result->kernel - run->kernels.items].timeouts +=
@@ -143,6 +165,27 @@ static double seconds_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static int digits_of(const struct assay_kernel *kernel)
+{
+    return kernel->numerics == ASSAY_I8;
+}
+
+/* The timings' statistics and ceilings. */
+static bool summarize(struct run *run, struct error *error)
+{
+    for (size_t i = 0; i < run->timings.count; i++) {
+        struct timing *timing = &run->timings.items[i];
+        const struct assay_kernel *kernel = timing->result->kernel->abi;
+        const struct work work = {timing->cost, digits_of(kernel), timing->mode == COLD,
+                                  kernel->tier, timing->threads};
+        if (!timing_summarize(timing, error))
+            return false;
+        timing->has_ceiling =
+            run->has_ceilings && ceilings_bind(&run->ceilings, &work, &timing->ceiling);
+    }
+    return true;
+}
+
 bool run_all(struct run *run, run_progress *progress, struct error *error)
 {
     run->results = calloc(count_pairs(run), sizeof(*run->results));
@@ -150,16 +193,21 @@ bool run_all(struct run *run, run_progress *progress, struct error *error)
     if (!run->results || !run->coverage)
         return fail(error, "out of memory");
     double start = seconds_now();
+    int passes = run->bench ? run->timing.passes : 1;
     run->start = ticks_now();
-    for (size_t c = 0; c < run->cases.count; c++) {
-        if (progress)
-            progress(c, run->cases.count, run->cases.items[c].key);
-        if (!run_case(run, c, error))
-            return false;
+    for (int pass = 0; pass < passes; pass++) {
+        for (size_t c = 0; !interrupted() && c < run->cases.count; c++) {
+            if (progress)
+                progress((size_t)pass * run->cases.count + c, (size_t)passes * run->cases.count,
+                         run->cases.items[c].key);
+            if (!run_case(run, c, pass, error))
+                return false;
+        }
     }
+    run->complete = !interrupted();
     run->end = ticks_now();
     run->elapsed_seconds = seconds_now() - start;
-    return true;
+    return summarize(run, error);
 }
 
 size_t run_count_cases(const struct run *run)

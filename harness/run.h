@@ -22,6 +22,7 @@ struct run {
     bool bench;
     struct check_options check;
     struct bench_options timing;
+    uint32_t features;     /* of the CPU, to be used */
     double shrink_seconds; /* for a kernel's first failure; 0: not at all */
     struct cases cases;
     struct kernels kernels;
@@ -30,6 +31,10 @@ struct run {
 
     /* results */
     struct context context;
+    bool has_ceilings; /* benched, and they could be measured */
+    struct ceilings ceilings;
+    struct bench_noise noise;
+    bool complete; /* false: interrupted, and what is there is right */
     struct ticks start, end;
     double elapsed_seconds;
     struct coverage *coverage; /* of every case */

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "harness/interrupt.h"
+
 static bool disabled;
 
 void sandbox_disable(void)
@@ -76,28 +78,33 @@ static double seconds_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Waits for the child's end: 1, or 0 if the time was up first, or -1. */
-static int wait_for(int fd, double seconds)
+/* Waits for the child's end; false: it cannot be waited for. */
+static bool wait_for(int fd, double seconds, enum sandbox_end *end)
 {
-    struct pollfd end = {.fd = fd, .events = POLLIN};
+    /* poll passes over a negative descriptor. */
+    struct pollfd events[] = {{.fd = fd, .events = POLLIN},
+                              {.fd = interrupt_fd(), .events = POLLIN}};
     double deadline = seconds_now() + seconds;
     int ready;
     do {
         double left = fmax(0, deadline - seconds_now());
         struct timespec limit = {.tv_sec = (time_t)left,
                                  .tv_nsec = (long)((left - floor(left)) * 1e9)};
-        ready = ppoll(&end, 1, &limit, NULL);
+        ready = ppoll(events, 2, &limit, NULL);
     } while (ready < 0 && errno == EINTR);
-    return ready;
+    *end = ready == 0          ? SANDBOX_TIMED_OUT
+           : events[0].revents ? SANDBOX_RETURNED
+                               : SANDBOX_INTERRUPTED;
+    return ready >= 0;
 }
 
 static bool supervise(pid_t child, int fd, double seconds, struct sandbox_result *result,
                       struct error *error)
 {
-    int ended = wait_for(fd, seconds);
-    if (ended < 0)
+    bool waiting = wait_for(fd, seconds, &result->end);
+    if (!waiting)
         fail(error, "cannot wait for a child process: %s", strerror(errno));
-    if (ended <= 0)
+    if (!waiting || result->end != SANDBOX_RETURNED)
         kill(child, SIGKILL);
     kill(-child, SIGKILL); /* what it left behind */
     int status = 0;
@@ -105,17 +112,15 @@ static bool supervise(pid_t child, int fd, double seconds, struct sandbox_result
     do {
         waited = waitpid(child, &status, 0);
     } while (waited < 0 && errno == EINTR);
-    if (ended >= 0 && waited < 0)
+    if (waiting && waited < 0)
         return fail(error, "cannot wait for a child process: %s", strerror(errno));
-    if (ended == 0) {
-        result->end = SANDBOX_TIMED_OUT;
-    } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    if (result->end == SANDBOX_RETURNED && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
         result->end = SANDBOX_CRASHED;
         result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
         result->code = crash->code;
         result->address = crash->address;
     }
-    return ended >= 0;
+    return waiting;
 }
 
 /* In the child. */
@@ -125,6 +130,7 @@ __attribute__((noreturn)) static void be_child(void (*work)(void *context), void
     setpgid(0, 0); /* signals to the group stay in it, and end it whole */
     dup2(STDERR_FILENO, STDOUT_FILENO);
     install_handlers();
+    interrupt_release();
     work(context);
     fflush(stdout);
     _exit(0);

@@ -8,7 +8,12 @@
 
 #include "harness/error.h"
 
-enum sandbox_end { SANDBOX_RETURNED, SANDBOX_CRASHED, SANDBOX_TIMED_OUT };
+enum sandbox_end {
+    SANDBOX_RETURNED,
+    SANDBOX_CRASHED,
+    SANDBOX_TIMED_OUT,
+    SANDBOX_INTERRUPTED /* this process was told to end (harness/interrupt.h) */
+};
 
 struct sandbox_result {
     enum sandbox_end end;

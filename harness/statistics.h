@@ -4,6 +4,7 @@
 #ifndef ASSAY_HARNESS_STATISTICS_H
 #define ASSAY_HARNESS_STATISTICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void sort_samples(double *samples, size_t count);
@@ -29,6 +30,17 @@ struct interval {
  * of order statistics, symmetric in rank, that covers it with at least `coverage`; with too few
  * samples the whole range, whose coverage is then smaller. */
 struct interval median_interval(const double *sorted, size_t count, double coverage);
+
+/* Samples of several blocks: block b's are samples[starts[b]] to samples[starts[b + 1] - 1]; each has
+ * some. A confidence interval of the median of them all by the bootstrap: blocks are drawn with
+ * replacement, then samples within them, since those of a block have more in common. A few blocks
+ * cannot cover more than their range does, 1 - 2^(1 - n_blocks), and the interval says so. False:
+ * out of memory. */
+bool blocks_interval(const double *samples, const size_t *starts, size_t n_blocks, double coverage,
+                     struct interval *interval);
+
+/* Median of the distances from the median; false: out of memory. */
+bool median_deviation(const double *samples, size_t count, double *deviation);
 
 /* Where the mean of the squares of `freedom` standard normal numbers lies, but for probability
  * alpha (half of it on each side). */

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "harness/paint.h"
 #include "harness/stored.h"
 #include "harness/text.h"
 
@@ -197,56 +198,6 @@ void terminal_check_table(const struct run *run)
     }
 }
 
-/* The reference's timing beside t; a slow reference has the cold one only. */
-static const struct timing *reference_of(const struct run *run, const struct timing *t)
-{
-    const struct timing *found = NULL;
-    for (size_t i = 0; i < run->timings.count; i++) {
-        const struct timing *other = &run->timings.items[i];
-        bool same = other->result->item == t->result->item &&
-                    other->result->kernel->abi == t->result->item->op->reference;
-        if (same && (other->mode == t->mode || !found))
-            found = other;
-    }
-    return found;
-}
-
-static void print_timing(const struct run *run, const struct timing *t)
-{
-    char median[16], low[16], high[16];
-    double gb = (t->cost.read_bytes + t->cost.written_bytes) / t->median;
-    printf("  %-22s %-4s %10s  %9s .. %-9s", t->result->kernel->abi->name,
-           bench_mode_names[t->mode], duration_text(t->median, median),
-           duration_text(t->interval.low, low), duration_text(t->interval.high, high));
-    if (t->cost.flop > 0)
-        printf(" %9.1f", t->cost.flop / t->median);
-    else
-        printf(" %9s", "-");
-    printf(" %8.2f", gb);
-    const struct timing *reference = reference_of(run, t);
-    if (reference)
-        printf(" %9.1f", reference->median / t->median);
-    else
-        printf(" %9s", "-");
-    printf(" %4d\n", t->count);
-}
-
-void terminal_bench_tables(const struct run *run)
-{
-    const struct assay_case *item = NULL;
-    for (size_t i = 0; i < run->timings.count; i++) {
-        const struct timing *t = &run->timings.items[i];
-        if (t->result->item != item) {
-            item = t->result->item;
-            printf("\n%s%s%s  (%d thread%s)\n", BOLD, item->key, PLAIN, t->threads,
-                   t->threads == 1 ? "" : "s");
-            printf("%s  %-22s %-4s %10s  %22s %9s %8s %9s %4s%s\n", DIM, "kernel", "mode", "a call",
-                   "95 % interval", "GFLOP/s", "GB/s", "x ref", "n", PLAIN);
-        }
-        print_timing(run, t);
-    }
-}
-
 static void print_skips(const struct run *run)
 {
     for (size_t i = 0; i < run->n_results; i++) {
@@ -274,10 +225,6 @@ void terminal_summary(const struct run *run)
         sampled += run->coverage[c].judged != NULL;
     for (int v = FAIL; v < SKIPPED; v++)
         failed += run_count(run, (enum verdict)v);
-    if (run->bench)
-        printf("\n%s, %d CPUs, load %.2f at the start, steal %.1f %%\n", run->context.cpu,
-               run->context.cpus, run->context.load,
-               100 * fmax(0, steal_share(run->start, run->end)));
     print_skips(run);
     if (sampled > 0)
         printf("%zu case%s judged on a sample of columns, which the report lists\n", sampled,

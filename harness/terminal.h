@@ -22,6 +22,8 @@ void terminal_skipped(const struct gguf_tensor *tensor, const char *why);
 void terminal_results(const struct run *run, bool verbose);
 void terminal_check_table(const struct run *run);
 void terminal_bench_tables(const struct run *run);
+/* The machine, and how noisy it was. */
+void terminal_bench_noise(const struct run *run);
 void terminal_summary(const struct run *run);
 
 #endif

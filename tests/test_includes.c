@@ -34,13 +34,15 @@ static const char *const opt_system[] = {"cpuid.h"};
 static const char *const harness_own[] = {"ref/op.h",      "ref/kernel.h",        "ref/layer.h",
                                           "ref/f16.h",     "ref/activation_i8.h", "opt/cpu.h",
                                           "opt/kernels.h", "opt/probes.h",        "opt/team.h"};
-static const char *const gsl_files[] = {"harness/statistics.c", "harness/bench.c",
-                                        "harness/random.c", "harness/random.h"};
+static const char *const gsl_files[] = {"harness/statistics.c", "harness/random.c",
+                                        "harness/random.h"};
 static const char *const jansson_files[] = {"harness/case_json.c",
                                             "harness/case_load.c",
                                             "harness/case_parse.h",
                                             "harness/main.c",
                                             "harness/report.c",
+                                            "harness/report_bench.c",
+                                            "harness/report_bench.h",
                                             "harness/report_read.c",
                                             "harness/fields.h",
                                             "harness/compare_json.c",
