@@ -165,19 +165,14 @@ static double seconds_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static int digits_of(const struct assay_kernel *kernel)
-{
-    return kernel->numerics == ASSAY_I8;
-}
-
 /* The timings' statistics and ceilings. */
 static bool summarize(struct run *run, struct error *error)
 {
     for (size_t i = 0; i < run->timings.count; i++) {
         struct timing *timing = &run->timings.items[i];
         const struct assay_kernel *kernel = timing->result->kernel->abi;
-        const struct work work = {timing->cost, digits_of(kernel), timing->mode == COLD,
-                                  kernel->tier, timing->threads};
+        const struct work work = {timing->cost, assay_digits(kernel->numerics),
+                                  timing->mode == COLD, kernel->tier, timing->threads};
         if (!timing_summarize(timing, error))
             return false;
         timing->has_ceiling =
