@@ -5,8 +5,9 @@
  * panel (panel.h), row r in 32-bit lane r, and every panel meets all pairs of the list, in tiles of
  * nearly equal size. Rows past m are zero blocks in the panel and are not stored.
  *
- * i8, i16, i24: source rows are quantized once into scratch; a whole panel is packed, then each tile of tokens
- * walks it (dot_i8.h: why nothing overflows); for a single tile each super-block is used at once.
+ * i8, i16, i24: source rows are quantized once into scratch; a whole panel is packed, then each tile
+ * of tokens walks it (dot_i8.h: why nothing overflows); for a single tile each super-block is used at
+ * once.
  * f32: each super-block of a panel is dequantized once for up to F32_PAIRS pairs, whose sums wait in
  * scratch (dot_f32.h). f16: the same, with weights and activations rounded to f16.
  */

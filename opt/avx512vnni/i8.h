@@ -43,7 +43,7 @@ ALWAYS_INLINE __m512i dot_pair_broadcast(__m512i acc, __m512i w, const int16_t *
     return acc;
 }
 
-/* Lines to fetch into L2. A burst of them would hold up loads, so each round of tile_isum takes some. */
+/* Fetches lines into L2. A burst would hold up loads, so each round of tile_isum takes some. */
 ALWAYS_INLINE const uint8_t *fetch_ahead(const uint8_t *ahead, int lines)
 {
     for (int i = 0; i < lines; i++, ahead += 64)
@@ -51,8 +51,8 @@ ALWAYS_INLINE const uint8_t *fetch_ahead(const uint8_t *ahead, int lines)
     return ahead;
 }
 
-/* isum of a super-block for T virtual tokens, D of them at each x; fetches 4 * lines lines ahead. The
- * loop over pairs of sub-blocks is not unrolled: compilers would mix its rounds and run out of
+/* isum of a super-block for T virtual tokens, D of them at each x; fetches 4 * lines lines. The loop
+ * over pairs of sub-blocks is not unrolled: compilers would mix its rounds and run out of
  * registers. */
 ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
                              const struct panel_scales *scales, const struct digits *const x[],

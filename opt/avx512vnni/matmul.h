@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the matmul kernels of this tier share: panels of 16 rows (panel.h) times the activations of
- * the pairs that meet a matrix, in f32 or f16 (f32.h) or int8 digits (i8.h). An op says which pairs meet
- * which matrix; the rest is here.
+ * the pairs that meet a matrix, in f32 or f16 (f32.h) or int8 digits (i8.h). An op says which pairs
+ * meet which matrix; the rest is here.
  *
  * Source rows are prepared once: quantized, or rounded to f16. Then threads take units of work, some
  * panels of one list; a unit takes its pairs in groups of up to TOKEN_GROUP tokens or digits, a
- * panel meets the tokens of a group in tiles. Groups and tiles are balanced: 17 tokens are three tiles of 6, 6 and
- * 5. Rows past m are zero blocks in a panel and masked out of the store. A pair's result depends on
- * neither its group nor its tile, so not on the order of lists either.
+ * panel meets the tokens of a group in tiles. Groups and tiles are balanced: 17 tokens are three
+ * tiles of 6, 6 and 5. Rows past m are zero blocks in a panel and masked out of the store. A pair's
+ * result depends on neither its group nor its tile, so not on the order of lists either. Results
+ * that no cache would keep until they are read are written past it.
  */
 #ifndef ASSAY_OPT_AVX512VNNI_MATMUL_H
 #define ASSAY_OPT_AVX512VNNI_MATMUL_H
