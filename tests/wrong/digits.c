@@ -137,8 +137,10 @@ static int64_t depth_i24(const void *shape)
     X(i24, 3, LOW_SIGN_LOST, 0, 0, "sign of the last of three digits lost")                      \
     X(i16, 2, CARRY_LOST, 0, 0, "no carry from a negative last of two digits")                   \
     X(i24, 3, CARRY_LOST, 0, 0, "no carry from negative digits, of three")                       \
-    X(i16, 2, TRUNCATED, 0, ONLY(STATISTICS) | ONLY(BOUND), "truncated to two digits")           \
-    X(i16, 2, COARSE, 0, ONLY(STATISTICS) | ONLY(BOUND), "two digits, steps 1.5 times as large") \
+    X(i16, 2, TRUNCATED, 0, ONLY(STATISTICS) | ONLY(BOUND) | ONLY(OUTLIER),                      \
+      "truncated to two digits")                                                                 \
+    X(i16, 2, COARSE, 0, ONLY(STATISTICS) | ONLY(BOUND) | ONLY(OUTLIER),                         \
+      "two digits, steps 1.5 times as large")                                                    \
     X(i16, 2, SUMS_OF_TOP, 0, 0, "mins of the second digit with the sums of the first")          \
     X(i24, 3, SUMS_OF_TOP, 0, 0, "mins of the third digit with the sums of the first")           \
     X(i24, 3, FROM_BOTTOM, 1, ONLY(TWIN), "digits added from the bottom")                        \
