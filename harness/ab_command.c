@@ -59,10 +59,13 @@ static bool build_sides(struct ab *ab, struct side *sides, const char *second,
     struct revisions revisions;
     const char *names[] = {options->revision, second};
     bool built = revisions_open(&revisions, error);
+    for (int side = AB_OLD; built && side < AB_SIDES; side++)
+        built = revisions_add(&revisions, names[side], sides[side].name, error);
     for (int side = AB_OLD; built && side < AB_SIDES; side++) {
         if (isatty(STDERR_FILENO))
-            fprintf(stderr, "building %s\n", names[side] ? names[side] : "the working tree");
-        built = revisions_build(&revisions, names[side], sides[side].path, sides[side].name, error);
+            fprintf(stderr, "building %s\n", sides[side].name);
+        built =
+            revisions_build(&revisions, (size_t)side, sides[side].path, sides[side].name, error);
     }
     built = built && load_sides(ab, sides, options, error);
     revisions_close(&revisions);
