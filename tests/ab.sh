@@ -41,7 +41,7 @@ if command -v python3 >/dev/null; then
     python3 -m json.tool "$dir/ab.json" >/dev/null || complain "--json is not JSON"
 fi
 grep -q silu_mul "$dir/ab.md" || complain "--markdown" "$(cat "$dir/ab.md")"
-expect 0 'silu_mul/ref' "$slower0" "$slower0" "$cases" -c silu -k '/ref$' --time 0.01 --fail-on none
+expect 0 '  ref ' "$slower0" "$slower0" "$cases" -c silu -k '/ref$' --time 0.01 --fail-on none
 
 # Ten times the work; one rounding.
 expect 3 SLOWER "$slower0" "$twice" "$cases" -c silu -k '/ref$'
