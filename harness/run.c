@@ -206,34 +206,6 @@ static bool summarize(struct run *run, struct error *error)
     return true;
 }
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int digits_of(const struct assay_kernel *kernel)
-{
-    return kernel->numerics == ASSAY_I8;
-}
-
-/* The timings' statistics and ceilings. */
-static bool summarize(struct run *run, struct error *error)
-{
-    for (size_t i = 0; i < run->timings.count; i++) {
-        struct timing *timing = &run->timings.items[i];
-        const struct assay_kernel *kernel = timing->result->kernel->abi;
-        const struct work work = {timing->cost, digits_of(kernel), timing->mode == COLD,
-                                  kernel->tier, timing->threads};
-        if (!timing_summarize(timing, error))
-            return false;
-        timing->has_ceiling =
-            run->has_ceilings && ceilings_bind(&run->ceilings, &work, &timing->ceiling);
-    }
-    return true;
-}
-
 bool run_all(struct run *run, run_progress *progress, struct error *error)
 {
     run->results = calloc(count_pairs(run), sizeof(*run->results));
