@@ -24,13 +24,16 @@ static char *read_file(const struct site *site, size_t max_bytes, size_t *size)
         fclose(file);
         return NULL;
     }
-    char *text = malloc(max_bytes + 1);
-    *size = text ? fread(text, 1, max_bytes + 1, file) : 0;
+    size_t room = (uint64_t)status.st_size < max_bytes ? (size_t)status.st_size : max_bytes;
+    char *text = malloc(room + 1);
+    *size = text ? fread(text, 1, room + 1, file) : 0;
     bool good = text || out_of_memory(site);
     if (good && ferror(file))
         good = refuse(site, "cannot be read: %s", strerror(errno));
     if (good && *size > max_bytes)
         good = refuse(site, "is larger than %zu bytes", max_bytes);
+    if (good && *size > room)
+        good = refuse(site, "has more bytes than its size of %zu", room);
     if (good && *size == 0)
         good = refuse(site, "is empty");
     if (good && memchr(text, 0, *size))

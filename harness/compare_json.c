@@ -6,10 +6,22 @@
 
 #include "harness/compare_output.h"
 #include "harness/output.h"
+#include "harness/text.h"
 
 static json_t *number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* A path need not be UTF-8, which JSON has to be. */
+static json_t *line(const char *text)
+{
+    char escaped[1024];
+    json_t *json = json_string(text);
+    if (json)
+        return json;
+    text_escape(escaped, sizeof(escaped), text, strlen(text));
+    return json_string(escaped);
 }
 
 static json_t *speed_json(const struct comparison *c)
@@ -66,11 +78,11 @@ static json_t *whole_json(const struct comparisons *comparisons)
     const struct speed_rule *rule = &comparisons->rule;
     json_t *notes = json_array();
     for (size_t i = 0; i < comparisons->n_notes; i++)
-        json_array_append_new(notes, json_string(comparisons->notes[i]));
+        json_array_append_new(notes, line(comparisons->notes[i]));
     return json_pack(
-        "{s:i, s:s, s:s, s:o, s:{s:f, s:I, s:f, s:f}, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o}",
-        "assay_comparison", COMPARISON_VERSION, "old", comparisons->old_name, "new",
-        comparisons->new_name, "notes", notes, "rule", "alpha", rule->alpha, "tests",
+        "{s:i, s:o, s:o, s:o, s:{s:f, s:I, s:f, s:f}, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o}",
+        "assay_comparison", COMPARISON_VERSION, "old", line(comparisons->old_name), "new",
+        line(comparisons->new_name), "notes", notes, "rule", "alpha", rule->alpha, "tests",
         (json_int_t)comparisons->tests, "negligible", rule->negligible, "same", rule->same,
         "counts", "faster", (json_int_t)t.speed[SPEED_FASTER], "slower",
         (json_int_t)t.speed[SPEED_SLOWER], "same", (json_int_t)t.speed[SPEED_SAME], "unclear",

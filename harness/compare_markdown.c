@@ -11,8 +11,19 @@
 
 #define MARKER "<!-- assay comparison -->"
 
-/* A comment of GitHub's has 65536 characters at most, and a row about 200. */
-enum { MAX_ROWS = 100 };
+/* A comment of GitHub's has 65536 characters at most. What follows a part may have more than it. */
+enum { CHANGED_END = 45000, UNCLEAR_END = 52000, SAME_END = 58000, UNMATCHED_END = 62000 };
+
+static bool is_full(FILE *out, long end)
+{
+    return ftell(out) >= end;
+}
+
+static void put_rest(FILE *out, size_t count)
+{
+    if (count > 0)
+        fprintf(out, "\n%zu more are not shown here.\n", count);
+}
 
 /* Text of foreign origin between backquotes, which make all of it literal but themselves and, in a
  * table, the bar. */
@@ -83,7 +94,7 @@ static void put_row(FILE *out, const struct comparison *c)
         if (isfinite(v->interval.low))
             fprintf(out, " (%.3f to %.3f)", v->interval.low, v->interval.high);
         fputs(" | ", out);
-        put_text(out, v->reason);
+        fputs(v->reason, out);
     }
     put_accuracy(out, c);
     fputs(" |\n", out);
@@ -120,34 +131,35 @@ static int by_part(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void put_rows(FILE *out, const struct comparison *const *rows, size_t count)
+static void put_rows(FILE *out, const struct comparison *const *rows, size_t count, long end)
 {
+    size_t i = 0;
     fputs("\n| verdict | kernel | case | mode, threads | old | new | new/old | |\n"
           "|---|---|---|---|--:|--:|--:|---|\n",
           out);
-    for (size_t i = 0; i < count && i < MAX_ROWS; i++)
+    for (; i < count && !is_full(out, end); i++)
         put_row(out, rows[i]);
-    if (count > MAX_ROWS)
-        fprintf(out, "\n%zu more are not shown here.\n", count - MAX_ROWS);
+    put_rest(out, count - i);
 }
 
 static void put_folded(FILE *out, const char *what, const struct comparison *const *rows,
-                       size_t count)
+                       size_t count, long end)
 {
     if (count == 0)
         return;
     fprintf(out, "\n<details><summary>%zu %s</summary>\n", count, what);
-    put_rows(out, rows, count);
+    put_rows(out, rows, count, end);
     fputs("\n</details>\n", out);
 }
 
 static void put_unmatched(FILE *out, const struct comparisons *comparisons)
 {
+    size_t i = 0;
     if (comparisons->n_unmatched == 0)
         return;
     fprintf(out, "\n<details><summary>%zu only on one side</summary>\n\n",
             comparisons->n_unmatched);
-    for (size_t i = 0; i < comparisons->n_unmatched && i < MAX_ROWS; i++) {
+    for (; i < comparisons->n_unmatched && !is_full(out, UNMATCHED_END); i++) {
         const struct unmatched *u = &comparisons->unmatched[i];
         fprintf(out, "- only in %s: ", u->in_new ? "new" : "old");
         put_code(out, u->kernel);
@@ -157,8 +169,7 @@ static void put_unmatched(FILE *out, const struct comparisons *comparisons)
             fprintf(out, ", %s, %d", u->mode, u->threads);
         fputc('\n', out);
     }
-    if (comparisons->n_unmatched > MAX_ROWS)
-        fprintf(out, "\n%zu more are not shown here.\n", comparisons->n_unmatched - MAX_ROWS);
+    put_rest(out, comparisons->n_unmatched - i);
     fputs("\n</details>\n", out);
 }
 
@@ -174,9 +185,9 @@ static void put_all(FILE *out, const struct comparisons *comparisons,
     qsort(rows, comparisons->count, sizeof(*rows), by_part);
     comparisons_summary(comparisons, summary, sizeof(summary));
     fprintf(out, MARKER "\n**%s**\n\nold: ", summary);
-    put_text(out, comparisons->old_name);
+    put_code(out, comparisons->old_name);
     fputs("  \nnew: ", out);
-    put_text(out, comparisons->new_name);
+    put_code(out, comparisons->new_name);
     fputs("\n", out);
     for (size_t i = 0; i < comparisons->n_notes; i++) {
         fputs(i == 0 ? "\n- " : "- ", out);
@@ -186,9 +197,9 @@ static void put_all(FILE *out, const struct comparisons *comparisons,
     size_t changed = counts[SLOWER_PART] + counts[FASTER_PART] + counts[DRIFTING_PART];
     const struct comparison *const *rest = rows + changed;
     if (changed > 0)
-        put_rows(out, rows, changed);
-    put_folded(out, "unclear", rest, counts[UNCLEAR_PART]);
-    put_folded(out, "the same", rest + counts[UNCLEAR_PART], counts[SAME_PART]);
+        put_rows(out, rows, changed, CHANGED_END);
+    put_folded(out, "unclear", rest, counts[UNCLEAR_PART], UNCLEAR_END);
+    put_folded(out, "the same", rest + counts[UNCLEAR_PART], counts[SAME_PART], SAME_END);
     put_unmatched(out, comparisons);
 }
 

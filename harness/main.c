@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "harness/ab_command.h"
+#include "harness/compare.h"
 #include "harness/interrupt.h"
 #include "harness/load.h"
 #include "harness/options.h"
@@ -199,14 +200,34 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
     return status;
 }
 
+/* Commands that have options of their own. */
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv, struct error *error);
+} commands[] = {{"compare", compare_command}};
+
+/* Whether it was one of them. */
+static bool run_own(int argc, char **argv, int *status, struct error *error)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(*commands); i++) {
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        *status = commands[i].run(argc - 1, argv + 1, error);
+        return true;
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     struct error error = {0};
-    struct options options;
+    struct options options = {0};
     int status = EXIT_USAGE;
     signal(SIGCHLD, SIG_DFL);    /* if it came to us ignored, no child could be waited for */
     gsl_set_error_handler_off(); /* it would abort; what can fail is checked where it is used */
-    if (options_parse(argc, argv, &options, &error)) {
+    if (run_own(argc, argv, &status, &error)) {
+        /* it said what there is to say */
+    } else if (options_parse(argc, argv, &options, &error)) {
         color_init(options.color);
         status = options.command == COMMAND_LIST     ? list(&options, &error)
                  : options.command == COMMAND_AB     ? ab_command(&options, &error)

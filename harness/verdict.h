@@ -3,13 +3,14 @@
  * Whether a kernel became faster or slower, from the blocks it was timed in. Times are compared as
  * log(new / old), so that a ratio and its inverse are equally far from 1.
  *
- *   FASTER, SLOWER  the interval excludes everything within `negligible` of 1
- *   SAME            it lies within `same` of 1
+ *   FASTER, SLOWER  the interval at alpha / comparisons excludes all within `negligible` of 1
+ *   SAME            the interval at alpha lies within `same` of 1
  *   UNCLEAR         else, and the reason says what stands in the way
  *
- * The interval is Student's t over blocks, at alpha / comparisons (Bonferroni): over all of a run's
- * comparisons, some verdict FASTER or SLOWER is wrong with probability alpha at most. It is never
- * narrower than what the A/A arm, the same code timed twice, shows of the machine.
+ * Intervals are Student's t over blocks. The division (Bonferroni's) is for finding changes: over all
+ * of a run's comparisons, some verdict FASTER or SLOWER is wrong with probability alpha at most. SAME
+ * finds none; of a kernel that did change by `same` it is said with probability alpha / 2 at most.
+ * No interval is narrower than what the A/A arm, the same code timed twice, shows of the machine.
  */
 #ifndef ASSAY_HARNESS_VERDICT_H
 #define ASSAY_HARNESS_VERDICT_H
@@ -33,8 +34,8 @@ extern const struct speed_rule speed_default_rule;
 
 struct speed_verdict {
     enum speed speed;
-    double ratio; /* of the times, new / old; NAN: not known */
-    struct interval interval;
+    double ratio;             /* of the times, new / old; NAN: not known */
+    struct interval interval; /* the one that decided, or that the reason speaks of */
     char reason[160];
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Feeds spoilt GGUF files, case files and case keys to their readers, in this process. Whatever
+ * Feeds spoilt GGUF files, case files, keys and reports to their readers, in this process. Whatever
  * they do but accept or refuse with one line ends the program: a signal, a minute for one input,
  * more memory than MAX_BYTES. What they accept must hold what they promise.
  *
@@ -9,6 +9,7 @@
  * An input follows from SEED and its number alone, and the number is printed if it ends badly.
  */
 #include <dirent.h>
+#include <gsl/gsl_errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,10 +18,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "harness/compare.h"
 #include "harness/layer.h"
 #include "harness/memory.h"
 #include "harness/random.h"
 #include "tests/tiny_gguf.h"
+#include "tests/tiny_report.h"
 
 #define GOLDEN     ASSAY_SOURCE_DIR "/tests/golden/moe.gguf"
 #define SMOKE      ASSAY_SOURCE_DIR "/cases/smoke"
@@ -443,6 +446,56 @@ static bool fuzz_key(struct random *random)
     return check_cases(cases_from_key(text, &cases, &error), &cases, &error);
 }
 
+/* ---- reports ---- */
+
+static struct reports whole_report;
+
+static void read_whole_report(void)
+{
+    const struct input input = {(uint8_t *)(uintptr_t)tiny_report, strlen(tiny_report), 0};
+    struct error error;
+    write_input(&input, input.size);
+    if (!reports_add(&whole_report, path, &error))
+        fail_with(error.text);
+}
+
+/* What harness/verdict.h promises. */
+static void check_comparison(const struct comparison *c)
+{
+    const struct speed_verdict *v = &c->speed;
+    if (!c->mode)
+        return;
+    if (v->speed != SPEED_UNCLEAR && !(v->interval.low <= v->ratio && v->ratio <= v->interval.high))
+        fail_with("a ratio outside its interval");
+    if ((v->speed == SPEED_SLOWER && !(v->interval.low > 1)) ||
+        (v->speed == SPEED_FASTER && !(v->interval.high < 1)) || !*v->reason)
+        fail_with("a verdict that its interval does not allow");
+}
+
+static bool fuzz_report(struct random *random)
+{
+    static uint8_t text[2 * sizeof(tiny_report)];
+    struct input input = {text, strlen(tiny_report), sizeof(text) - 1};
+    const struct compare_options options = {speed_default_rule, below(random, 2) == 0};
+    struct reports reports = {0};
+    struct comparisons comparisons;
+    struct error error = {""};
+    memcpy(text, tiny_report, input.size);
+    spoil_text(&input, random);
+    write_input(&input, input.size);
+    bool accepted = reports_add(&reports, path, &error);
+    check_message(accepted, &error);
+    bool compared =
+        accepted && compare_reports(&whole_report, &reports, &options, &comparisons, &error);
+    check_message(compared, &error);
+    for (size_t i = 0; compared && i < comparisons.count; i++)
+        check_comparison(&comparisons.items[i]);
+    if (compared)
+        compare_free(&comparisons);
+    reports_free(&reports);
+    return accepted;
+}
+
 /* ---- */
 
 static void limit_memory(void)
@@ -454,12 +507,15 @@ static void limit_memory(void)
 #endif
 }
 
+enum { KINDS = 4 };
+
 int main(int argc, char **argv)
 {
-    static bool (*const kinds[])(struct random *) = {fuzz_gguf, fuzz_cases, fuzz_key};
-    static const char *const names[] = {"GGUF files", "case files", "keys"};
+    static bool (*const kinds[KINDS])(struct random *) = {fuzz_gguf, fuzz_cases, fuzz_key,
+                                                          fuzz_report};
+    static const char *const names[KINDS] = {"GGUF files", "case files", "keys", "reports"};
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGALRM};
-    long long accepted[3] = {0};
+    long long accepted[KINDS] = {0};
     if (argc < 3 || argc > 4) {
         fprintf(stderr, "usage: fuzz SEED COUNT [FIRST]\n");
         return 2;
@@ -474,10 +530,12 @@ int main(int argc, char **argv)
         signal(signals[i], on_signal);
     limit_memory();
     read_seeds();
+    read_whole_report();
+    gsl_set_error_handler_off(); /* as main does */
     for (number = first; number < first + count; number++) {
-        for (size_t kind = 0; kind < 3; kind++) {
+        for (size_t kind = 0; kind < KINDS; kind++) {
             struct random random;
-            if (!random_open(&random, hash_mix(seed ^ hash_mix((uint64_t)(3 * number) + kind))))
+            if (!random_open(&random, hash_mix(seed ^ hash_mix((uint64_t)(KINDS * number) + kind))))
                 fail_with("out of memory");
             alarm(60);
             accepted[kind] += kinds[kind](&random);
@@ -486,7 +544,7 @@ int main(int argc, char **argv)
     }
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    for (size_t kind = 0; kind < 3; kind++)
+    for (size_t kind = 0; kind < KINDS; kind++)
         printf("%lld %s, of which %lld were accepted\n", count, names[kind], accepted[kind]);
     printf("at most %ld MiB\n", usage.ru_maxrss >> 10);
     if (usage.ru_maxrss > (long)(MAX_BYTES >> 10))
@@ -494,5 +552,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < n_seeds; i++)
         free(seeds[i].bytes);
     cases_free(&known);
-    return accepted[0] > 0 && accepted[1] > 0 && accepted[2] > 0 ? 0 : 1;
+    reports_free(&whole_report);
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        if (accepted[kind] == 0)
+            return 1;
+    }
+    return 0;
 }

@@ -147,14 +147,14 @@ static void check_timings(const struct report *report)
     CU_ASSERT_TRUE(t->result == &report->results[0] && again->result == t->result);
     CU_ASSERT_STRING_EQUAL(t->mode, "hot");
     CU_ASSERT_TRUE(t->threads == 2 && t->calls_per_sample == 12 && !t->aa && again->aa);
-    CU_ASSERT_EQUAL_FATAL(t->n_blocks, 2);
+    CU_ASSERT_EQUAL_FATAL(t->n_blocks, 3);
     CU_ASSERT_TRUE(t->blocks[0].pass == 0 && t->blocks[1].pass == 1);
     CU_ASSERT_TRUE(t->blocks[0].chain_ghz == 3.5 && isnan(t->blocks[1].chain_ghz));
     CU_ASSERT_EQUAL_FATAL(t->blocks[0].count, 3);
     CU_ASSERT_EQUAL(t->blocks[0].ns[1], 101.5);
     CU_ASSERT_TRUE(!t->blocks[0].disturbed[0] && t->blocks[0].disturbed[1]);
     CU_ASSERT_TRUE(!t->blocks[1].disturbed[0] && again->blocks[0].disturbed[0]);
-    CU_ASSERT_TRUE(t->samples == 3 && t->discarded == 1 && !t->noisy && again->noisy);
+    CU_ASSERT_TRUE(t->samples == 5 && t->discarded == 1 && !t->noisy && again->noisy);
     CU_ASSERT_TRUE(t->median_ns == 100 && t->mad_ns == 0 && t->minimum_ns == 99);
     CU_ASSERT_TRUE(isnan(t->prepare_ns) && again->prepare_ns == 5);
     CU_ASSERT_TRUE(t->interval.low == 99 && t->interval.high == 100 &&

@@ -60,7 +60,8 @@ static void test_many_comparisons(void)
     CU_ASSERT_EQUAL(v.speed, SPEED_UNCLEAR);
     CU_ASSERT_DOUBLE_EQUAL(v.interval.coverage, 0.9999, 1e-12);
     CU_ASSERT_DOUBLE_EQUAL(log(v.interval.low), 0.03 - 15.5441 * 0.01 / sqrt(5), 1e-5);
-    CU_ASSERT_STRING_EQUAL(v.reason, "the interval of +-7.2 % is wider than +-2 %: more blocks");
+    CU_ASSERT_STRING_EQUAL(v.reason,
+                           "seems slower, but one of 100 comparisons may by chance: more blocks");
 }
 
 static void test_same_and_lines(void)
@@ -77,6 +78,22 @@ static void test_same_and_lines(void)
     CU_ASSERT_STRING_EQUAL(v.reason, "the interval lies across the 2 % line");
     CU_ASSERT_EQUAL(paired(small, none, 6, 1).speed, SPEED_SLOWER); /* small, but beyond doubt */
     CU_ASSERT_EQUAL(paired(trifle, none, 6, 1).speed, SPEED_SAME);  /* so is this: negligible */
+}
+
+/* SAME is not divided by the number of comparisons, and says so. */
+static void test_same_among_many(void)
+{
+    static const double same[] = {0.004, -0.004, 0.003, -0.003, 0.004, 0};
+    struct speed_verdict one = paired(same, none, 6, 1), many = paired(same, none, 6, 1000);
+    CU_ASSERT_EQUAL(one.speed, SPEED_SAME);
+    CU_ASSERT_EQUAL(many.speed, SPEED_SAME);
+    CU_ASSERT_EQUAL(many.interval.high, one.interval.high);
+    CU_ASSERT_DOUBLE_EQUAL(many.interval.coverage, 0.99, 1e-12);
+    static const double wide[] = {0.03, -0.03, 0.02, -0.02, 0.03, 0};
+    struct speed_verdict v = paired(wide, none, 6, 1000);
+    CU_ASSERT_EQUAL(v.speed, SPEED_UNCLEAR);
+    CU_ASSERT_DOUBLE_EQUAL(v.interval.coverage, 0.99, 1e-12);
+    CU_ASSERT_STRING_EQUAL(v.reason, "the interval of +-4.4 % is wider than +-2 %: more blocks");
 }
 
 /* What the A/A arm shows, the other arm may show too. */
@@ -103,7 +120,7 @@ static void test_few_and_senseless(void)
     CU_ASSERT_EQUAL(v.speed, SPEED_UNCLEAR);
     CU_ASSERT_DOUBLE_EQUAL(v.ratio, exp(0.5), 1e-12);
     CU_ASSERT_TRUE(isnan(v.interval.low) && isnan(v.interval.high));
-    CU_ASSERT_STRING_EQUAL(v.reason, "2 blocks: 3 are needed at least");
+    CU_ASSERT_STRING_EQUAL(v.reason, "2 of the 3 blocks that are needed");
     CU_ASSERT_EQUAL(paired(x, none, 0, 1).speed, SPEED_UNCLEAR);
     CU_ASSERT_EQUAL(paired(x, none, 3, 0).speed, SPEED_SLOWER);
     CU_ASSERT_EQUAL(paired(nan, none, 4, 1).speed, SPEED_UNCLEAR);
@@ -113,7 +130,7 @@ static void test_few_and_senseless(void)
     CU_ASSERT_STRING_EQUAL(v.reason, "there is a time of zero, or none");
     v = unpaired(x, 3, x, 2, &(struct speed_noise){.unit = "reports"});
     CU_ASSERT_EQUAL(v.speed, SPEED_UNCLEAR);
-    CU_ASSERT_STRING_EQUAL(v.reason, "2 reports: 3 are needed at least");
+    CU_ASSERT_STRING_EQUAL(v.reason, "2 of the 3 reports that are needed");
     CU_ASSERT_EQUAL(unpaired(nan, 4, x, 3, &quiet).speed, SPEED_UNCLEAR);
     CU_ASSERT_EQUAL(unpaired(x, 3, x, 3, &quiet).speed, SPEED_SAME);
 }
@@ -161,6 +178,9 @@ static void test_unpaired_noise(void)
     v = unpaired(old, 5, now, 5, &noise);
     CU_ASSERT_EQUAL(v.speed, SPEED_UNCLEAR);
     CU_ASSERT_STRING_EQUAL(v.reason, "the A/A arm differs from itself by 3.0 %");
+    /* Each of ten blocks has half the variance of the A/A log-ratio; t of 8 at 0.01: 3.3554. */
+    double half = (log(v.interval.high) - log(v.interval.low)) / 2;
+    CU_ASSERT_DOUBLE_EQUAL(half, 3.3554 * sqrt(2 * (0.03 * 0.03 / 2) / 5), 1e-5);
     noise = (struct speed_noise){.unit = "blocks", .between = 0.03};
     v = unpaired(old, 5, now, 5, &noise);
     CU_ASSERT_EQUAL(v.speed, SPEED_UNCLEAR);
@@ -297,6 +317,18 @@ static void test_power(void)
     }
 }
 
+/* A kernel that changed by all that SAME allows is called so in alpha / 2 of cases at most. */
+static void test_false_same(void)
+{
+    static const double sigmas[] = {0.0005, 0.002, 0.006};
+    for (size_t i = 0; i < COUNT(sigmas); i++) {
+        for (int p = 0; p < 2; p++) {
+            const struct setting s = {NORMAL, p == 1, 8, 1000, sigmas[i], 0.02};
+            CU_ASSERT_TRUE(rates_of(&s, &speed_default_rule, 10000).same <= 0.005 + 0.002);
+        }
+    }
+}
+
 static void test_deterministic(void)
 {
     const struct setting s = {HEAVY, true, 8, 3, 0.01, 0.01};
@@ -306,10 +338,15 @@ static void test_deterministic(void)
 }
 
 static CU_TestInfo by_hand[] = {
-    {"paired interval", test_paired_interval},       {"many comparisons", test_many_comparisons},
-    {"same, and lines", test_same_and_lines},        {"A/A arm", test_aa},
-    {"few and senseless", test_few_and_senseless},   {"Welch", test_welch},
-    {"noise of unpaired runs", test_unpaired_noise}, CU_TEST_INFO_NULL,
+    {"paired interval", test_paired_interval},
+    {"many comparisons", test_many_comparisons},
+    {"same, and lines", test_same_and_lines},
+    {"same among many", test_same_among_many},
+    {"A/A arm", test_aa},
+    {"few and senseless", test_few_and_senseless},
+    {"Welch", test_welch},
+    {"noise of unpaired runs", test_unpaired_noise},
+    CU_TEST_INFO_NULL,
 };
 
 static CU_TestInfo simulated[] = {
@@ -317,6 +354,7 @@ static CU_TestInfo simulated[] = {
     {"false verdicts", test_false_verdicts},
     {"false verdicts of a family", test_false_verdicts_of_a_family},
     {"power", test_power},
+    {"false same", test_false_same},
     {"deterministic", test_deterministic},
     CU_TEST_INFO_NULL,
 };
