@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rounds, each of one sample of everything, until the time is up; the best of a thing's samples
+ * Rounds, each of a sample of everything, until the time is up; the best of a thing's samples
  * counts. Even and odd rounds are kept apart to see how well the measurement repeats itself.
  */
 #include <math.h>
@@ -17,10 +17,12 @@
 #include "opt/probes.h"
 #include "opt/team.h"
 
-#define SAMPLE_NS   300e3 /* of a team's at least; that all start together is a matter of 1 us */
+#define SAMPLE_NS   100e3 /* of a team's at least; that all start together is a matter of 1 us */
+#define SAMPLES     3 /* of a cache in a round: loads fall in and out of step with a core's ports */
 #define PEAK_CYCLES 1e6
 #define CALLS       1000 /* of nothing, in a sample */
 #define FORKS       20
+#define WARM_UP     3    /* passes until a last-level cache that holds it all serves it all */
 #define CACHES      4    /* the largest size: what all caches hold, so many times */
 #define MEMORY      0.25 /* but no more than this share of the machine's */
 #define HUGE_PAGE   ((size_t)2 << 20)
@@ -92,7 +94,7 @@ struct job {
     enum job_kind kind;
     const struct probes *probes;
     size_t bytes;
-    int64_t passes;
+    int64_t warm_up, passes;
     int threads;
     struct place *places;
     struct team_line line;
@@ -121,7 +123,7 @@ static void work(void *context, int rank)
     if (job->kind == JOB_TOUCH)
         memset(place->memory, 1, place->bytes);
     if (job->kind <= JOB_COPY)
-        do_passes(job, place->memory, 1); /* into the cache */
+        do_passes(job, place->memory, job->warm_up);
     if (!team_wait(&job->line, job->threads))
         return;
     double start = now_ns();
@@ -145,13 +147,18 @@ static double sample(struct job *job)
 }
 
 /* Keeps the best rate, over so many bytes a thread. */
-static void sample_stream(struct job *job, enum job_kind kind, double bytes, double *best)
+static void sample_stream(struct job *job, enum job_kind kind, double bytes, double cached_bytes,
+                          double *best)
 {
-    double guess = isnan(*best) ? 10 : *best;
+    double guess = isnan(*best) ? 10 : *best, total = bytes * job->threads;
     job->kind = kind;
     job->bytes = (size_t)bytes;
-    job->passes = (int64_t)fmax(1, ceil(SAMPLE_NS * guess / (bytes * job->threads)));
-    *best = fmax(*best, sample(job));
+    job->warm_up = total <= cached_bytes ? WARM_UP : 1;
+    job->passes = (int64_t)ceil(SAMPLE_NS * guess / total);
+    for (int i = 0; i < (total <= cached_bytes ? SAMPLES : 1); i++) {
+        *best = fmax(*best, sample(job));
+        job->warm_up = 0;
+    }
 }
 
 static void sample_peak(struct job *job, enum job_kind kind, double *best)
@@ -193,6 +200,7 @@ static void sample_call(double *best)
 
 struct measurement {
     double seconds;
+    double cached_bytes; /* what all last-level caches hold */
     size_t n_probes;
     const struct probes *probes[MAX_TIERS]; /* that this CPU can run */
     int max_threads;
@@ -223,7 +231,7 @@ static bool make_memory(const struct measurement *m)
     return true;
 }
 
-/* One sample of everything; what tells no tier's peak is left to the given tier. */
+/* A sample of everything; what tells no tier's peak is left to the given tier. */
 static void take_round(const struct measurement *m, const struct probes *tier, struct ceilings *c)
 {
     struct job job = {.places = m->places};
@@ -234,11 +242,11 @@ static void take_round(const struct measurement *m, const struct probes *tier, s
         job.probes = tier;
         for (size_t i = 0; i < team->n_sizes; i++) {
             for (int stream = 0; stream < STREAMS; stream++)
-                sample_stream(&job, (enum job_kind)stream, team->bytes[i],
+                sample_stream(&job, (enum job_kind)stream, team->bytes[i], m->cached_bytes,
                               &team->gb_per_s[stream][i]);
         }
         if (tier->nt_store)
-            sample_stream(&job, JOB_NT_STORE, team->bytes[team->n_sizes - 1],
+            sample_stream(&job, JOB_NT_STORE, team->bytes[team->n_sizes - 1], 0,
                           &team->nt_store_gb_per_s);
         if (team->threads > 1)
             sample_fork_join(team->threads, &team->fork_join_ns);
@@ -324,7 +332,11 @@ static bool run_child(struct measurement *m, struct error *error)
 bool ceilings_measure(struct ceilings *ceilings, const struct context *context, uint32_t features,
                       int max_threads, double seconds, struct error *error)
 {
-    struct measurement m = {.seconds = seconds, .max_threads = max_threads};
+    struct measurement m = {
+        .seconds = seconds,
+        .cached_bytes = (double)context->llc_bytes * context->llcs,
+        .max_threads = max_threads,
+    };
     struct differences differences = {0};
     struct guarded shared;
     for (size_t p = 0; p < n_probes && m.n_probes < MAX_TIERS; p++) {
