@@ -59,10 +59,13 @@ static bool build_sides(struct ab *ab, struct side *sides, const char *second,
     struct revisions revisions;
     const char *names[] = {options->revision, second};
     bool built = revisions_open(&revisions, error);
+    for (int side = AB_OLD; built && side < AB_SIDES; side++)
+        built = revisions_add(&revisions, names[side], sides[side].name, error);
     for (int side = AB_OLD; built && side < AB_SIDES; side++) {
         if (isatty(STDERR_FILENO))
-            fprintf(stderr, "building %s\n", names[side] ? names[side] : "the working tree");
-        built = revisions_build(&revisions, names[side], sides[side].path, sides[side].name, error);
+            fprintf(stderr, "building %s\n", sides[side].name);
+        built =
+            revisions_build(&revisions, (size_t)side, sides[side].path, sides[side].name, error);
     }
     built = built && load_sides(ab, sides, options, error);
     revisions_close(&revisions);
@@ -181,6 +184,16 @@ static size_t list_unmatched(const struct ab *ab, struct unmatched *out)
     return count;
 }
 
+static bool all_skipped(const struct ab *ab)
+{
+    for (size_t p = 0; p < ab->n_pairs; p++) {
+        if (ab->pairs[p].results[AB_OLD].verdict != SKIPPED ||
+            ab->pairs[p].results[AB_NEW].verdict != SKIPPED)
+            return false;
+    }
+    return ab->complete;
+}
+
 static bool output(const struct ab *ab, const struct side *sides, const struct options *options,
                    int *status, struct error *error)
 {
@@ -246,6 +259,8 @@ int ab_command(const struct options *options, struct error *error)
     ab.llc_bytes = context.llc_bytes > 0 ? context.llc_bytes : (int64_t)32 << 20;
     done = done && ab_run(&ab, terminal_progress, error);
     terminal_progress_end();
+    if (done && all_skipped(&ab))
+        done = fail(error, "every selected kernel was skipped");
     if (done && !output(&ab, sides, options, &status, error))
         status = EXIT_BAD;
     ab_free(&ab);

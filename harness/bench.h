@@ -19,6 +19,7 @@
 #define BENCH_MAX_DISTURBED 0.5
 
 #define BENCH_SECONDS 0.5
+#define BENCH_BLOCKS  5
 
 struct bench_options {
     double seconds; /* per kernel and mode, of all blocks and passes */

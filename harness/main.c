@@ -91,10 +91,11 @@ static int list(const struct options *options, struct error *error)
 /* The machine's limits, as it is now. */
 static bool measure_ceilings(struct run *run, struct error *error)
 {
-    int threads = threads_of(&(struct assay_case){0}, &run->check);
+    int *threads = &run->max_threads;
+    *threads = threads_of(&(struct assay_case){0}, &run->check);
     for (size_t c = 0; c < run->cases.count; c++)
-        threads = run->cases.items[c].threads > threads ? run->cases.items[c].threads : threads;
-    run->has_ceilings = ceilings_measure(&run->ceilings, &run->context, run->features, threads,
+        *threads = run->cases.items[c].threads > *threads ? run->cases.items[c].threads : *threads;
+    run->has_ceilings = ceilings_measure(&run->ceilings, &run->context, run->features, *threads,
                                          CEILINGS_SECONDS, error);
     if (run->has_ceilings)
         ceilings_print(&run->ceilings, &run->context, stdout);
@@ -178,8 +179,8 @@ static int check_or_bench(const struct options *options, int argc, char **argv, 
         .bench = bench,
         .check = check_options_of(options),
         .timing = {.seconds = options->seconds > 0 ? options->seconds : BENCH_SECONDS,
-                   .blocks = options->blocks,
-                   .passes = options->rounds,
+                   .blocks = options->blocks > 0 ? options->blocks : BENCH_BLOCKS,
+                   .passes = options->rounds > 0 ? options->rounds : 1,
                    .llc_bytes = (int64_t)32 << 20},
         .features = options->features,
         .shrink_seconds = options->command == COMMAND_JUDGE ? 0 : options->shrink_seconds,

@@ -219,6 +219,8 @@ static bool has_twin(uint32_t classes)
 static bool check_ab(const struct options *options, struct error *error)
 {
     bool ab = options->command == COMMAND_AB;
+    if (options->command != COMMAND_BENCH && (options->blocks || options->rounds))
+        return fail(error, "--blocks and --rounds are for bench");
     if (!ab && (options->revision || options->markdown || options->fail_on != FAIL_ON_DEFAULT))
         return fail(error, "--rev, --markdown and --fail-on are for ab");
     if (ab && !options->revision && options->n_arguments < 3)
@@ -264,8 +266,6 @@ bool options_parse(int argc, char **argv, struct options *options, struct error 
         .shard_count = 1,
         .timeout_seconds = 120,
         .fail_on = FAIL_ON_DEFAULT,
-        .blocks = 5,
-        .rounds = 1,
         .shrink_seconds = 2,
         .memory_bytes = (int64_t)4 << 30,
         .features = cpu_detect(),

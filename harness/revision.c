@@ -118,22 +118,26 @@ bool revisions_open(struct revisions *revisions, struct error *error)
     return true;
 }
 
-/* Checks a commit out; `source` gets where, `label` what. */
-static bool check_out(struct revisions *revisions, const char *name, char *source, char label[128],
-                      struct error *error)
+bool revisions_add(struct revisions *revisions, const char *name, char label[128],
+                   struct error *error)
 {
-    char commit[128], object[256], hash[64];
-    snprintf(commit, sizeof(commit), "%s", name);
+    char object[256], hash[64], *source = revisions->sources[revisions->count];
+    if (!name) {
+        memcpy(source, revisions->top, PATH_MAX);
+        snprintf(label, 128, "working tree");
+        revisions->count++;
+        return true;
+    }
     if (snprintf(object, sizeof(object), "%s^{commit}", name) >= (int)sizeof(object) ||
-        name[0] == '-' ||
         !RUN(revisions, GIT_SECONDS, error, "git", "-C", revisions->top, "rev-parse", "--verify",
              "--quiet", "--end-of-options", object))
-        return error->text[0] ? false : fail(error, "--rev: there is no commit \"%s\"", name);
+        return error->text[0] ? false
+                              : fail(error, "--rev: there is no commit \"%s\"%s", name,
+                                     revisions->count > 0 ? ", and no such file" : "");
     read_log(revisions, hash, sizeof(hash));
     hash[strcspn(hash, "\n")] = 0;
-    snprintf(label, 128, "%.100s (%.12s)", commit, hash);
-    snprintf(source, PATH_MAX, "%.4000s/source%zu", revisions->directory, revisions->n_worktrees);
-    snprintf(revisions->worktrees[revisions->n_worktrees++], PATH_MAX, "%s", source);
+    snprintf(label, 128, "%.100s (%.12s)", name, hash);
+    snprintf(source, PATH_MAX, "%.4000s/source%zu", revisions->directory, revisions->count++);
     if (RUN(revisions, GIT_SECONDS, error, "git", "-C", revisions->top, "worktree", "add",
             "--force", "--detach", source, hash))
         return true;
@@ -169,22 +173,14 @@ static bool build(struct revisions *revisions, const char *source, const char *d
     return fail(error, "--rev: %s does not build", label);
 }
 
-bool revisions_build(struct revisions *revisions, const char *name, char *path, char label[128],
+bool revisions_build(struct revisions *revisions, size_t index, char *path, const char *label,
                      struct error *error)
 {
-    char source[PATH_MAX], directory[PATH_MAX];
-    snprintf(directory, sizeof(directory), "%.4000s/build%s", revisions->directory,
-             name ? revisions->n_worktrees ? "1" : "0" : "");
-    if (name) {
-        if (!check_out(revisions, name, source, label, error))
-            return false;
-    } else {
-        snprintf(source, sizeof(source), "%s", revisions->top);
-        snprintf(label, 128, "working tree");
-    }
-    if (!build(revisions, source, directory, label, error))
+    char directory[PATH_MAX];
+    snprintf(directory, sizeof(directory), "%.4000s/build%zu", revisions->directory, index);
+    if (!build(revisions, revisions->sources[index], directory, label, error))
         return false;
-    if (snprintf(path, PATH_MAX, "%s/libassay_kernels.so", directory) >= PATH_MAX ||
+    if (snprintf(path, PATH_MAX, "%.4000s/libassay_kernels.so", directory) < 0 ||
         access(path, R_OK) != 0)
         return fail(error, "--rev: %s built no libassay_kernels.so", label);
     return true;
@@ -212,8 +208,10 @@ void revisions_close(struct revisions *revisions)
 {
     if (revisions->directory[0])
         FINISH("rm", "-rf", "--", revisions->directory);
-    for (size_t i = 0; i < revisions->n_worktrees; i++)
-        FINISH("git", "-C", revisions->top, "worktree", "remove", "--force", "--force",
-               revisions->worktrees[i]);
+    for (size_t i = 0; i < revisions->count; i++) {
+        if (strcmp(revisions->sources[i], revisions->top) != 0)
+            FINISH("git", "-C", revisions->top, "worktree", "remove", "--force", "--force",
+                   revisions->sources[i]);
+    }
     *revisions = (struct revisions){0};
 }

@@ -15,17 +15,21 @@
 struct revisions {
     char top[PATH_MAX];       /* of the repository's working tree */
     char directory[PATH_MAX]; /* temporary */
-    size_t n_worktrees;
-    char worktrees[2][PATH_MAX];
+    size_t count;
+    char sources[2][PATH_MAX]; /* what is not `top` is a worktree of ours */
 };
 
 /* Finds the repository that the working directory is in, and makes the temporary directory. After
  * it, and when it fails, revisions_close is due. */
 bool revisions_open(struct revisions *revisions, struct error *error);
 
-/* Builds the library of a commit, or of the working tree if `name` is NULL; `path`, of PATH_MAX
- * bytes, gets the library's. `label` gets "name (0123abcd)" or "working tree". */
-bool revisions_build(struct revisions *revisions, const char *name, char *path, char label[128],
+/* Checks a commit out, or takes the working tree as it is if `name` is NULL; `label` gets "name
+ * (0123abcd)" or "working tree". */
+bool revisions_add(struct revisions *revisions, const char *name, char label[128],
+                   struct error *error);
+
+/* Builds the library of the index-th that was added; `path`, of PATH_MAX bytes, gets the library's. */
+bool revisions_build(struct revisions *revisions, size_t index, char *path, const char *label,
                      struct error *error);
 
 /* Removes worktrees and directory. */

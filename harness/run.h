@@ -23,6 +23,7 @@ struct run {
     struct check_options check;
     struct bench_options timing;
     uint32_t features;     /* of the CPU, to be used */
+    int max_threads;       /* that ceilings are measured with */
     double shrink_seconds; /* for a kernel's first failure; 0: not at all */
     struct cases cases;
     struct kernels kernels;

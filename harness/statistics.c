@@ -33,22 +33,6 @@ double student(double alpha, double freedom)
     return gsl_cdf_tdist_Qinv(alpha / 2, freedom);
 }
 
-struct interval median_interval(const double *sorted, size_t count, double coverage)
-{
-    /* [sorted[r], sorted[count-1-r]] misses the median if at most r samples lie on one side of it.
-     */
-    size_t rank = 0;
-    double missed = 2 * gsl_cdf_binomial_P(0, 0.5, (unsigned)count);
-    while (2 * (rank + 1) < count) {
-        double next = 2 * gsl_cdf_binomial_P((unsigned)rank + 1, 0.5, (unsigned)count);
-        if (next > 1 - coverage)
-            break;
-        missed = next;
-        rank++;
-    }
-    return (struct interval){sorted[rank], sorted[count - 1 - rank], fmax(0, 1 - missed)};
-}
-
 /* Its quantiles' own error is then a twentieth of the distribution's standard deviation. */
 #define RESAMPLES 1000
 

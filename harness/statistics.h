@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The statistics of verdicts and timings. Samples are as many as `count` says, at least one; for
- * quantiles and the interval of a median they are sorted. */
+ * quantiles they are sorted. */
 #ifndef ASSAY_HARNESS_STATISTICS_H
 #define ASSAY_HARNESS_STATISTICS_H
 
@@ -25,11 +25,6 @@ struct interval {
     double low, high;
     double coverage; /* the probability that it holds the true value */
 };
-
-/* A confidence interval of the median without assumptions on the distribution: the narrowest pair
- * of order statistics, symmetric in rank, that covers it with at least `coverage`; with too few
- * samples the whole range, whose coverage is then smaller. */
-struct interval median_interval(const double *sorted, size_t count, double coverage);
 
 /* Samples of several blocks: block b's are samples[starts[b]] to samples[starts[b + 1] - 1]; each has
  * some. A confidence interval of the median of them all by the bootstrap: blocks are drawn with

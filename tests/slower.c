@@ -3,7 +3,7 @@
  * The project's kernels, wrong on purpose in speed or in one rounding, for `assay ab` to find:
  *
  *   REPEAT=3    3 % of the rows are computed again: so much more work in every call, on rows that by
- *               then are in the cache
+ *               then are in the cache; 900: all rows, nine times again
  *   ROUNDING=1  the first output of class f32 that is not 0 is one unit in the last place less
  *
  * LIBRARY is its name. With both 0 it is the baseline, which has what else differs from the plain kernels.
@@ -47,9 +47,12 @@ static const char *run(size_t slot, const void *shape, const void *args, const v
     const char *broken = kernel->run(shape, args, prepared, scratch, threads);
     int64_t part[ASSAY_MAX_DIMS];
     memcpy(part, shape, assay_find_op(kernel->op)->n_dims * sizeof(*part));
-    part[row_dims[slot]] = part[row_dims[slot]] * REPEAT / 100;
-    if (!broken && part[row_dims[slot]] > 0)
-        broken = kernel->run(part, args, prepared, scratch, threads);
+    for (int left = REPEAT; !broken && left > 0; left -= 100) {
+        int64_t rows = ((const int64_t *)shape)[row_dims[slot]];
+        part[row_dims[slot]] = left < 100 ? rows * left / 100 : rows;
+        if (part[row_dims[slot]] > 0)
+            broken = kernel->run(part, args, prepared, scratch, threads);
+    }
     if (!broken && ROUNDING)
         change_rounding(kernel, shape, args);
     return broken;
@@ -85,6 +88,8 @@ const struct assay_kernels *assay_kernels(void)
     static const struct assay_kernel *list[MAX_KERNELS];
     static struct assay_kernels table = {ASSAY_ABI_VERSION, 0, LIBRARY, list};
     const struct assay_kernels *own = assay_own_kernels();
+    if (table.count > 0)
+        return &table;
     for (uint32_t k = 0; table.count < sizeof(runs) / sizeof(*runs) && k < own->count; k++) {
         for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
             if (strcmp(own->kernels[k]->op, known[i].op) != 0)

@@ -329,7 +329,8 @@ static const struct sample {
     {"opt/peers/d.c", "#include <immintrin.h>", "opt/peers/d.c:1: must not include immintrin.h"},
     {"harness/report.c", "#include <jansson.h>\n#include \"harness/case.h\"\n#include \"ref/op.h\"",
      NULL},
-    {"harness/bench.c", "#include <gsl/gsl_sort.h>\n#include <unistd.h>\n/* good_op_name */", NULL},
+    {"harness/random.c", "#include <gsl/gsl_sort.h>\n#include <unistd.h>\n/* good_op_name */",
+     NULL},
     {"harness/a.c", "#include \"ref/good_op_name.h\"",
      "harness/a.c:1: must not include ref/good_op_name.h\nharness/a.c:1: names the op "
      "good_op_name"},

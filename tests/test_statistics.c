@@ -45,41 +45,80 @@ static void test_quantile(void)
 
 /* ---- intervals ---- */
 
-/* The samples 1, 2, ..., count, so that bounds are ranks. */
-static void check_median(size_t count, double wanted, double low, double high, double coverage)
+/* All samples are 3: so is every resample's median. */
+static void test_blocks_of_equal_samples(void)
 {
-    double samples[100];
-    for (size_t i = 0; i < count; i++)
-        samples[i] = (double)(i + 1);
-    struct interval interval = median_interval(samples, count, wanted);
-    CU_ASSERT_EQUAL(interval.low, low);
-    CU_ASSERT_EQUAL(interval.high, high);
-    CU_ASSERT_DOUBLE_EQUAL(interval.coverage, coverage, 1e-12);
-}
-
-/* [x_(r+1), x_(n-r)] covers the median with probability 1 - 2*P(X <= r), X binomial(n, 1/2). */
-static void test_median(void)
-{
-    check_median(1, 0.95, 1, 1, 0);
-    check_median(2, 0.95, 1, 2, 0.5);    /* 1 - 2/4 */
-    check_median(5, 0.95, 1, 5, 0.9375); /* 1 - 2/32: all there is */
-    check_median(6, 0.95, 1, 6, 0.96875);
-    check_median(7, 0.95, 1, 7, 0.984375);  /* the next, 1 - 16/128, is too narrow */
-    check_median(9, 0.95, 2, 8, 0.9609375); /* 1 - 2*(1 + 9)/512 */
-    check_median(4, 0.3, 2, 3, 0.375);      /* 1 - 2*(1 + 4)/16 */
-    check_median(4, 0.375, 2, 3, 0.375);
-    check_median(4, 0.376, 1, 4, 0.875);
-    /* sum of C(100, i), i < 40: 22310777467063680597071392880, of 2^100; 41 .. 60 has 0.943. */
-    check_median(100, 0.95, 40, 61, 1 - 2 * (22310777467063680597071392880.0 / 0x1p100));
-}
-
-static void test_median_of_equal_samples(void)
-{
-    static const double same[] = {3, 3, 3, 3, 3, 3, 3, 3, 3};
-    struct interval interval = median_interval(same, COUNT(same), 0.95);
+    static const double same[] = {3, 3, 3, 3, 3, 3, 3};
+    static const size_t starts[] = {0, 1, 4, 7};
+    struct interval interval;
+    CU_ASSERT(blocks_interval(same, starts, 3, 0.95, &interval));
     CU_ASSERT_EQUAL(interval.low, 3);
     CU_ASSERT_EQUAL(interval.high, 3);
-    CU_ASSERT_DOUBLE_EQUAL(interval.coverage, 0.9609375, 1e-12);
+    CU_ASSERT_EQUAL(interval.coverage, 0.75);
+}
+
+/* One block: the bootstrap of its samples, of whose coverage nothing is claimed. */
+static void test_one_block(void)
+{
+    static const double samples[] = {1, 2, 3};
+    static const size_t starts[] = {0, 3};
+    struct interval interval;
+    CU_ASSERT(blocks_interval(samples, starts, 1, 0.95, &interval));
+    CU_ASSERT_EQUAL(interval.coverage, 0);
+    CU_ASSERT(interval.low >= 1 && interval.high <= 3);
+}
+
+/* Many samples of few levels are as uncertain as the levels are: all but the outermost of 6 blocks
+ * would be too narrow, while samples taken for independent would give an interval of one level. */
+static void test_blocks_have_levels(void)
+{
+    double samples[600];
+    size_t starts[7], all[] = {0, 600};
+    for (size_t i = 0; i < COUNT(samples); i++)
+        samples[i] = 10 * (double)(i / 100) + (double)(i % 100) / 100;
+    for (size_t b = 0; b < COUNT(starts); b++)
+        starts[b] = 100 * b;
+    struct interval blocks, one;
+    CU_ASSERT(blocks_interval(samples, starts, 6, 0.95, &blocks));
+    CU_ASSERT(blocks_interval(samples, all, 1, 0.95, &one));
+    CU_ASSERT(blocks.low < 11 && blocks.high > 40);
+    CU_ASSERT(one.low > 19 && one.high < 31);
+    CU_ASSERT_EQUAL(blocks.coverage, 0.95);
+}
+
+/* Of 300 made-up runs with 12 blocks each, about 95 % of the intervals hold the true median; the
+ * bootstrap of so few blocks is known to be a little narrow. */
+static void test_blocks_coverage(void)
+{
+    struct random random;
+    size_t starts[13], held = 0, runs = 300;
+    double samples[12 * 8];
+    CU_ASSERT_FATAL(random_open(&random, 7));
+    for (size_t b = 0; b < COUNT(starts); b++)
+        starts[b] = 8 * b;
+    for (size_t run = 0; run < runs; run++) {
+        double level = 0;
+        for (size_t i = 0; i < COUNT(samples); i++) {
+            if (i % 8 == 0)
+                level = random.source.gaussian(&random.source);
+            samples[i] = level + random.source.gaussian(&random.source);
+        }
+        struct interval interval;
+        CU_ASSERT_FATAL(blocks_interval(samples, starts, 12, 0.95, &interval));
+        held += interval.low <= 0 && interval.high >= 0;
+    }
+    random_close(&random);
+    CU_ASSERT(held > 0.89 * (double)runs && held < 0.99 * (double)runs);
+}
+
+static void test_median_deviation(void)
+{
+    static const double samples[] = {9, 1, 4, 2, 30}; /* 4 away by 5, 3, 0, 2, 26 */
+    double deviation;
+    CU_ASSERT(median_deviation(samples, COUNT(samples), &deviation));
+    CU_ASSERT_EQUAL(deviation, 3);
+    CU_ASSERT(median_deviation(samples, 1, &deviation));
+    CU_ASSERT_EQUAL(deviation, 0);
 }
 
 /* Printed tables of chi-square, three decimals. */
@@ -289,8 +328,11 @@ static CU_TestInfo orders[] = {
 };
 
 static CU_TestInfo intervals[] = {
-    {"median", test_median},
-    {"median of equal samples", test_median_of_equal_samples},
+    {"blocks of equal samples", test_blocks_of_equal_samples},
+    {"one block", test_one_block},
+    {"blocks have levels", test_blocks_have_levels},
+    {"coverage of blocks", test_blocks_coverage},
+    {"median deviation", test_median_deviation},
     {"mean square", test_mean_square_interval},
     {"mean square of many", test_large_mean_square_interval},
     {"mean", test_mean_interval},
