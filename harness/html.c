@@ -2,6 +2,7 @@
 #include "harness/html.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 void html_text(FILE *out, const char *text)
 {
@@ -46,7 +47,8 @@ const char *figure(double value, char text[FIGURE_SIZE])
         snprintf(text, FIGURE_SIZE, "%.1e", value);
         return text;
     }
-    for (; fabs(value) >= 9999.5 && unit < 4; unit++)
+    bool long_one = fabs(value) >= 9999.5;
+    for (; long_one && fabs(value) >= 999.5 && unit < 4; unit++)
         value /= 1000;
     digits(value, units[unit], text);
     return isfinite(value) ? text : "\u2013";

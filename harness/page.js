@@ -138,7 +138,7 @@
     control(form, title, control) {
       const label = make("label", form, title);
       label.append(control);
-      control.addEventListener("input", () => this.update());
+      control.addEventListener(control.tagName === "SELECT" ? "change" : "input", () => this.update());
       return control;
     }
 

@@ -31,6 +31,8 @@ struct speed {
     size_t *lanes; /* of the op's kernels; SIZE_MAX: not timed */
     size_t n_lanes;
     bool many_threads;
+    bool
+        alone; /* the reference is shown: in its own measure it is 1, and often far from all others */
     double low, high;
 };
 
@@ -54,6 +56,11 @@ static struct interval interval_of(const struct speed *s, const struct page_timi
                              t->timing->interval.coverage};
 }
 
+static bool is_shown(const struct speed *s, const struct page_timing *t)
+{
+    return t->newest && (s->alone || s->measure != RATIO || !s->page->kernels[t->kernel].reference);
+}
+
 static bool is_row(const struct row *row, const struct page_timing *t)
 {
     return t->item == row->item && t->timing->threads == row->threads;
@@ -71,6 +78,7 @@ static size_t row_of(const struct speed *s, const struct page_timing *t)
 static bool find_rows(struct speed *s)
 {
     bool ratio = true, flop = true;
+    s->alone = true;
     s->rows = calloc(s->end - s->first + 1, sizeof(*s->rows));
     if (!s->rows)
         return false;
@@ -80,6 +88,7 @@ static bool find_rows(struct speed *s)
             continue;
         ratio = ratio && isfinite(t->ratio);
         flop = flop && t->timing->flop > 0;
+        s->alone = s->alone && s->page->kernels[t->kernel].reference;
         s->many_threads =
             s->many_threads || t->timing->threads != s->page->timings[s->first].timing->threads;
         size_t row = s->n_rows; /* it can only be of the case at hand */
@@ -109,7 +118,7 @@ static bool find_lanes(struct speed *s)
     s->high = 0;
     for (size_t i = s->first; i < s->end; i++) {
         const struct page_timing *t = &s->page->timings[i];
-        if (!t->newest || row_of(s, t) == s->n_rows)
+        if (!is_shown(s, t) || row_of(s, t) == s->n_rows)
             continue;
         s->lanes[t->kernel - s->op->first_kernel] = 0;
         s->low = fmin(s->low, interval_of(s, t).low);
@@ -136,7 +145,7 @@ static void draw_kernel(struct plot *plot, const struct speed *s, size_t kernel,
     const struct page_kernel *k = &s->page->kernels[s->op->first_kernel + kernel];
     for (size_t i = s->first; i < s->end; i++) {
         const struct page_timing *t = &s->page->timings[i];
-        size_t row = t->newest && t->kernel == s->op->first_kernel + kernel &&
+        size_t row = is_shown(s, t) && t->kernel == s->op->first_kernel + kernel &&
                              (strcmp(t->timing->mode, "cold") == 0) == cold
                          ? row_of(s, t)
                          : s->n_rows;

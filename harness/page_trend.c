@@ -123,7 +123,7 @@ static void set_axes(struct plot *plot, const struct trend *t)
     double room = fmax(0.02, 0.1 * (t->high - t->low));
     fprintf(plot->script,
             ")\nset yrange [%.6g:%.6g]\nset ylabel 'speed, first report = 1'\n"
-            "set bmargin 4.5\nset rmargin 6\n"
+            "set rmargin 6\n"
             "set arrow from graph 0, first 1 to graph 1, first 1 nohead lc rgb '#%06x'\n",
             t->low - room, t->high + room, plot_rgb(PLOT_NEUTRAL));
 }

@@ -60,7 +60,7 @@ bool plots_finish(struct plots *plots, struct error *error)
     bool whole = true;
     for (size_t i = 0; i < plots->count; i++) {
         struct plot *plot = plots->items[i];
-        whole = end(&plot->script) && end(&plot->elements) && plot->title && plot->heading &&
+        whole = end(&plot->script) && end(&plot->elements) && plot->subject && plot->heading &&
                 plot->alt && whole;
     }
     return whole || fail(error, "out of memory");
@@ -78,7 +78,7 @@ void plots_free(struct plots *plots)
         free(plot->commands);
         free(plot->listed);
         free(plot->name);
-        free(plot->title);
+        free(plot->subject);
         free(plot->heading);
         free(plot->alt);
         free(plot);
@@ -90,8 +90,7 @@ void plots_free(struct plots *plots)
 void plot_title(struct plot *plot, const char *heading, const char *subject)
 {
     plot->heading = strdup(heading);
-    if (asprintf(&plot->title, "%s: %s", heading, subject) < 0)
-        plot->title = NULL;
+    plot->subject = strdup(subject);
 }
 
 void plot_alt(struct plot *plot, const char *format, ...)
@@ -203,19 +202,15 @@ static void write_tick(FILE *script, double value)
 void plot_log_axis(struct plot *plot, char axis, double low, double high)
 {
     static const double steps[] = {1, 2, 5};
-    double span = high / low;
-    if (!(low > 0) || !isfinite(span))
-        low = 0.5, high = 2;
-    else if (span < 4) { /* at least that much, with the values in the middle */
-        double widen = sqrt(4 / span);
-        low /= widen;
-        high *= widen;
-    } else {
-        low /= 1.25;
-        high *= 1.25;
-    }
+    double span = high / low, widen = 1.25;
+    if (!(low > 0) || !(high >= low) || !isfinite(span))
+        low = high = 1;
+    if (!(span >= 4)) /* at least that much, with the values in the middle */
+        widen = sqrt(4 / (high / low));
+    low /= widen;
+    high *= widen;
     int first = (int)floor(log10(low)), last = (int)ceil(log10(high));
-    int per_decade = last - first <= 3 ? 3 : 1, every = (last - first) / 8 + 1, written = 0;
+    int per_decade = last - first <= 3 ? 3 : 1, every = (last - first - 1) / 8 + 1, written = 0;
     fprintf(plot->script, "set logscale %c\nset %crange [%.6g:%.6g]\nset %ctics (", axis, axis, low,
             high, axis);
     for (int decade = first; decade <= last; decade += every) {

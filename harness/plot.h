@@ -37,8 +37,8 @@ enum plot_format {
 
 struct plot {
     char *name;    /* "speed-q4_K_gemv" */
-    char *title;   /* one line, of a picture that stands alone */
-    char *heading; /* the same among its op's others */
+    char *heading; /* what it shows, of */
+    char *subject; /* which op or machine */
     char *alt;     /* what a reader who cannot see it is told */
     int width, height;
     bool narrow;  /* the one before it, drawn for narrow screens */
@@ -67,7 +67,6 @@ struct plot *plots_add(struct plots *plots, const char *name);
 bool plots_finish(struct plots *plots, struct error *error);
 void plots_free(struct plots *plots);
 
-/* Sets heading, and title: "heading: subject". */
 void plot_title(struct plot *plot, const char *heading, const char *subject);
 void plot_alt(struct plot *plot, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

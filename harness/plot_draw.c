@@ -11,6 +11,9 @@
 
 #include "harness/plot.h"
 
+/* Of a picture that stands alone, for its title and key. */
+enum { MIN_WIDTH = 640 };
+
 #define MAX_FILE_BYTES ((size_t)1 << 30)
 
 extern char **environ;
@@ -60,7 +63,8 @@ static void write_manner(FILE *out, enum plot_format format)
     if (format == PLOT_INLINE)
         fprintf(out, "unset key\n");
     else
-        fprintf(out, "set key outside below center horizontal Left reverse tc rgb '#%06x'\n",
+        fprintf(out,
+                "set key outside below center horizontal Left reverse title ' ' tc rgb '#%06x'\n",
                 plot_rgb(PLOT_INK));
 }
 
@@ -68,12 +72,15 @@ static void write_plot(FILE *out, const struct plot *plot, enum plot_format form
                        const char *path)
 {
     int width = plot->width, height = plot->height;
-    if (format != PLOT_INLINE) /* a title, and a key of about three columns */
-        height += 40 + 18 * (int)((plot->keys + 2) / 3);
+    if (format != PLOT_INLINE) { /* with a title, and a key in two or three columns */
+        width = width < MIN_WIDTH ? MIN_WIDTH : width;
+        size_t columns = (size_t)width / 300;
+        height += 80 + 18 * (int)((plot->keys + columns - 1) / columns);
+    }
     if (format == PLOT_PNG)
         fprintf(out,
                 "set terminal pngcairo size %d,%d font 'sans-serif,14' fontscale 1.5 linewidth 2 "
-                "pointscale 2 noenhanced background '#ffffff'\n",
+                "pointscale 3 noenhanced background '#ffffff'\n",
                 2 * width, 2 * height);
     else
         fprintf(out, "set terminal svg size %d,%d font 'sans-serif,14' noenhanced%s\n", width,
@@ -84,8 +91,10 @@ static void write_plot(FILE *out, const struct plot *plot, enum plot_format form
     write_manner(out, format);
     if (format != PLOT_INLINE) {
         fprintf(out, "set title ");
-        plot_text(out, plot->title);
-        fprintf(out, " tc rgb '#%06x'\n", plot_rgb(PLOT_INK));
+        plot_text(out, plot->heading);
+        fprintf(out, ".\"\\n\".");
+        plot_text(out, plot->subject);
+        fprintf(out, " font ',12' tc rgb '#%06x'\n", plot_rgb(PLOT_INK));
     }
     fprintf(out, "%s%s\nset output\n", plot->commands, plot->listed);
 }

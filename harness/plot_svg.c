@@ -14,6 +14,7 @@
 static const struct {
     const char *from, *to;
 } replaced[] = {
+    {" id=\"gnuplot_canvas\"", ""},
     {" color=\"black\"", ""},
     {" color=\"white\"", ""},
     {" stroke-linecap=\"butt\" stroke-linejoin=\"miter\"", ""},
@@ -113,9 +114,8 @@ bool plot_svg(const struct plot *plot, enum plot_format format, char *raw, struc
         held = starts(line, "<g fill=\"none\"") ? line : NULL;
         if (held || empty || put_tip(out, line, plot))
             continue;
-        if (starts(line, "\t<g id=") && strstr(line, "_plot_"))
-            line = (char[]){"<g>"};
-        put_line(out, line, standalone);
+        bool series = starts(line, "\t<g id=") && strstr(line, "_plot_");
+        put_line(out, series ? "<g>" : line, standalone);
         fputc('\n', out);
     }
     bool written = !ferror(out);
