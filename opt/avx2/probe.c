@@ -40,10 +40,10 @@ double avx2_probe_f32(double cycles)
 #define FIRST            MULTIPLY(0) MULTIPLY(1) MULTIPLY(2) MULTIPLY(3)
 #define NEXT \
     MULTIPLY(8) MULTIPLY(9) MULTIPLY(10) MULTIPLY(11) ADD(0, 8) ADD(1, 9) ADD(2, 10) ADD(3, 11)
-#define LAST                                                                            \
-    WIDEN(0, 8)                                                                         \
-    WIDEN(1, 9) WIDEN(2, 10) WIDEN(3, 11) ADD_WIDE(4, 8) ADD_WIDE(5, 9) ADD_WIDE(6, 10) \
-        ADD_WIDE(7, 11)
+#define LAST    \
+    WIDEN(0, 8) \
+    WIDEN(1, 9) \
+    WIDEN(2, 10) WIDEN(3, 11) ADD_WIDE(4, 8) ADD_WIDE(5, 9) ADD_WIDE(6, 10) ADD_WIDE(7, 11)
 
 double avx2_probe_int8(double cycles)
 {
