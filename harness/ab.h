@@ -25,8 +25,8 @@ struct ab_series {
     size_t count; /* blocks that count */
     double log_ratio[AB_MAX_BLOCKS], aa[AB_MAX_BLOCKS];
     double ns[AB_SIDES][AB_MAX_BLOCKS];
-    size_t retaken;  /* blocks in which too much was disturbed */
-    double spent_ns; /* in the three arms' samples */
+    size_t retaken; /* blocks in which too much was disturbed */
+    double seconds; /* that its blocks took */
     struct speed_verdict verdict;
 };
 

@@ -153,7 +153,7 @@ static size_t compare_pair(const struct ab_pair *pair, struct comparison *out)
     size_t count = 0;
     for (int mode = HOT; mode < BENCH_MODES; mode++) {
         const struct ab_series *series = &pair->series[mode];
-        if (series->count == 0)
+        if (!series->wanted)
             continue;
         out[count] = base;
         out[count].mode = bench_mode_names[mode];

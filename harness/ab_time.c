@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "harness/ab.h"
 #include "harness/interrupt.h"
@@ -17,7 +18,7 @@ enum { ARM_OLD, ARM_NEW, ARM_AGAIN, ARMS };
 
 /* A block is taken again if more of an arm's samples were disturbed than not, but no more often than
  * this. */
-#define MAX_RETAKEN AB_MAX_BLOCKS
+#define MAX_RETAKEN 16
 
 const size_t ab_looks[] = {8, 16, AB_MAX_BLOCKS};
 const size_t ab_n_looks = sizeof(ab_looks) / sizeof(*ab_looks);
@@ -148,17 +149,13 @@ static bool is_calm(const struct arm *arm)
     return 2 * disturbed <= arm->count;
 }
 
-static void count_samples(struct ab *ab, const struct ab_pair *pair, int mode,
-                          struct ab_series *series)
+static void count_samples(struct ab *ab, const struct ab_pair *pair, int mode)
 {
     for (int a = ARM_OLD; a < ARMS; a++) {
         const struct arm *arm = arm_of(pair, mode, a);
-        int calls = pair->blocks.contenders[arm->contender].calls[mode];
-        for (int i = 0; i < arm->count; i++) {
-            series->spent_ns += arm->ns[i] * calls;
-            ab->noise.samples++;
+        ab->noise.samples += (size_t)arm->count;
+        for (int i = 0; i < arm->count; i++)
             ab->noise.disturbed += arm->disturbed[i] != 0;
-        }
     }
 }
 
@@ -168,7 +165,7 @@ static void collect(struct ab *ab, struct ab_pair *pair, int mode)
     struct ab_series *series = &pair->series[mode];
     const struct arm *old = arm_of(pair, mode, ARM_OLD), *now = arm_of(pair, mode, ARM_NEW),
                      *again = arm_of(pair, mode, ARM_AGAIN);
-    count_samples(ab, pair, mode, series);
+    count_samples(ab, pair, mode);
     ab->noise.blocks++;
     if (!(is_calm(old) && is_calm(now) && is_calm(again)) && series->retaken < MAX_RETAKEN) {
         series->retaken++;
@@ -181,37 +178,53 @@ static void collect(struct ab *ab, struct ab_pair *pair, int mode)
     series->ns[AB_NEW][series->count++] = block_ns(now);
 }
 
+/* Until the look, unless its time is up. */
+static bool wants_block(const struct ab *ab, const struct ab_series *series, size_t look)
+{
+    return is_open(series) && series->count < look && series->seconds < ab->seconds;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static bool take_block(struct ab *ab, struct ab_pair *pair, size_t look, struct error *error)
 {
     struct sandbox_result end;
-    bool any = false;
+    int modes = 0;
     if (!is_open(&pair->series[HOT]) && !is_open(&pair->series[COLD]))
         return true; /* perhaps it was never rehearsed */
     for (int mode = HOT; mode < BENCH_MODES; mode++) {
-        bool on = is_open(&pair->series[mode]) && pair->series[mode].count < look;
+        bool on = wants_block(ab, &pair->series[mode], look);
         for (int a = ARM_OLD; a < ARMS; a++)
             arm_of(pair, mode, a)->off = !on;
-        any = any || on;
+        modes += on;
     }
-    if (!any)
+    if (modes == 0)
         return true;
+    double start = seconds_now();
     pair->blocks.notes->chain_ghz = 0; /* a clock that changes between blocks disturbs none */
     if (!blocks_take(&pair->blocks, &end, error))
         return false;
     if (end.end == SANDBOX_INTERRUPTED || !child_was_right(pair, &end))
         return true;
     for (int mode = HOT; mode < BENCH_MODES; mode++) {
-        if (!arm_of(pair, mode, ARM_OLD)->off)
-            collect(ab, pair, mode);
+        if (arm_of(pair, mode, ARM_OLD)->off)
+            continue;
+        collect(ab, pair, mode);
+        pair->series[mode].seconds += (seconds_now() - start) / modes;
     }
     return true;
 }
 
-static bool any_below(const struct ab_pair *pairs, size_t count, size_t look)
+static bool any_wants(const struct ab *ab, const struct ab_pair *pairs, size_t count, size_t look)
 {
     for (size_t p = 0; p < count; p++) {
         for (int mode = HOT; mode < BENCH_MODES; mode++) {
-            if (is_open(&pairs[p].series[mode]) && pairs[p].series[mode].count < look)
+            if (wants_block(ab, &pairs[p].series[mode], look))
                 return true;
         }
     }
@@ -227,7 +240,7 @@ static void look_at(const struct ab *ab, struct ab_pair *pair, size_t tests)
         speed_judge_paired(series->log_ratio, series->aa, series->count, tests, &ab->rule,
                            &series->verdict);
         series->decided = series->verdict.speed != SPEED_UNCLEAR ||
-                          series->spent_ns > ab->seconds * 1e9 || series->count == AB_MAX_BLOCKS;
+                          series->seconds >= ab->seconds || series->count == AB_MAX_BLOCKS;
     }
 }
 
@@ -235,7 +248,7 @@ static bool time_pairs(struct ab *ab, struct ab_pair *pairs, size_t count, size_
                        struct error *error)
 {
     for (size_t l = 0; l < ab_n_looks && !interrupted(); l++) {
-        while (any_below(pairs, count, ab_looks[l]) && !interrupted()) {
+        while (any_wants(ab, pairs, count, ab_looks[l]) && !interrupted()) {
             for (size_t p = 0; p < count && !interrupted(); p++) {
                 if (!take_block(ab, &pairs[p], ab_looks[l], error))
                     return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness/paint.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@ const char *duration_text(double ns, char text[16])
 {
     static const char *const units[] = {"ns", "us", "ms", "s"};
     int unit = 0;
+    if (!isfinite(ns))
+        return "-";
     while (ns >= 1000 && unit < 3) {
         ns /= 1000;
         unit++;

@@ -21,7 +21,7 @@ const char *paint(const char *code);
 #define DIM    paint("\033[2m")
 #define PLAIN  paint("\033[0m")
 
-/* "12.3 us" */
+/* "12.3 us"; "-" if it is not known */
 const char *duration_text(double ns, char text[16]);
 
 #endif
