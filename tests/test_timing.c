@@ -28,6 +28,29 @@ static struct timing *timing_of(struct timings *timings, struct result *result, 
     return timings_get(timings, result, HOT, aa, &error);
 }
 
+static uint32_t disturbed_by(double ms, int64_t switches, double cpu_share, double ghz)
+{
+    const struct noise_usual usual = {.chain_ghz = 3.5, .gate = NAN, .cpu_share = 1};
+    const struct noise noise = {.wall_ns = ms * 1e6,
+                                .cpu_ns = 2 * cpu_share * ms * 1e6,
+                                .switches = switches,
+                                .chain_ghz = ghz,
+                                .gate = NAN,
+                                .threads = 2};
+    return noise_disturbed(&noise, &usual);
+}
+
+/* A switch tells in a short sample; in a long one it takes several, or lost CPU time. */
+static void test_what_disturbs(void)
+{
+    CU_ASSERT_EQUAL(disturbed_by(1, 0, 1, 3.5), 0);
+    CU_ASSERT_EQUAL(disturbed_by(1, 1, 1, 3.5), NOISE_SWITCHED);
+    CU_ASSERT_EQUAL(disturbed_by(11, 2, 1, 3.5), 0);
+    CU_ASSERT_EQUAL(disturbed_by(11, 3, 1, 3.5), NOISE_SWITCHED);
+    CU_ASSERT_EQUAL(disturbed_by(11, 1, 0.8, 3.5), NOISE_STARVED);
+    CU_ASSERT_EQUAL(disturbed_by(11, 0, 1, 3), NOISE_SLOWED);
+}
+
 static void test_samples_are_kept(void)
 {
     static struct result result;
@@ -125,6 +148,7 @@ static void test_aa_spread(void)
 }
 
 static CU_TestInfo tests[] = {
+    {"what disturbs", test_what_disturbs},
     {"samples are kept", test_samples_are_kept},
     {"disturbed samples do not count", test_disturbed_samples_do_not_count},
     {"noisy", test_noisy},
