@@ -40,7 +40,7 @@ struct noise_usual {
 
 /* Bits of what disturbed a sample. */
 enum {
-    NOISE_SWITCHED = 1, /* something else ran on a core, more than once in 5 ms */
+    NOISE_SWITCHED = 1, /* something else ran on a core, more often than its length excuses */
     NOISE_SLOWED = 2,   /* the clock was slower than usual */
     NOISE_GATED = 4,    /* the threads did not get a core each */
     NOISE_STARVED = 8,  /* less CPU time than usual for the elapsed time */

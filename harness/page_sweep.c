@@ -116,13 +116,8 @@ static void draw_kernel(struct plot *plot, const struct sweep *s, size_t kernel,
     if (data == SIZE_MAX)
         return;
     plot_data_end(plot);
-    plot_element(plot, "$d%zu using 1:2 with lines lw 1.5 lc rgb '#%06x' notitle", data,
-                 plot_rgb(k->colour));
-    plot_element(plot,
-                 "$d%zu using 1:3:(0):($4-$3) with vectors nohead lw 1.5 lc rgb '#%06x' notitle",
-                 data, plot_rgb(k->colour));
     struct plot_mark mark = {k->colour, k->shape, cold, false, k->name};
-    plot_points(plot, data, &mark);
+    plot_line(plot, data, &mark);
 }
 
 /* Ticks at the tokens that there are, as long as their labels fit. */

@@ -96,13 +96,8 @@ static bool draw_kernel(struct plot *plot, struct trend *t, size_t kernel, struc
     if (data == SIZE_MAX)
         return false;
     plot_data_end(plot);
-    plot_element(plot, "$d%zu using 1:2 with lines lw 1.5 lc rgb '#%06x' notitle", data,
-                 plot_rgb(k->colour));
-    plot_element(plot,
-                 "$d%zu using 1:3:(0):($4-$3) with vectors nohead lw 1.5 lc rgb '#%06x' notitle",
-                 data, plot_rgb(k->colour));
     struct plot_mark mark = {k->colour, k->shape, true, false, k->name};
-    plot_points(plot, data, &mark);
+    plot_line(plot, data, &mark);
     return true;
 }
 

@@ -170,6 +170,16 @@ void plot_points(struct plot *plot, size_t data, const struct plot_mark *mark)
     plot->keys++;
 }
 
+void plot_line(struct plot *plot, size_t data, const struct plot_mark *mark)
+{
+    plot_element(plot, "$d%zu using 1:2 with lines lw 1.5 lc rgb '#%06x' notitle", data,
+                 plot_rgb(mark->colour));
+    plot_element(plot,
+                 "$d%zu using 1:3:(0):($4-$3) with vectors nohead lw 1.5 lc rgb '#%06x' notitle",
+                 data, plot_rgb(mark->colour));
+    plot_points(plot, data, mark);
+}
+
 int plot_point(int shape, bool filled)
 {
     static const int outlines[PLOT_SHAPES] = {6, 4, 8, 12, 10, 14};

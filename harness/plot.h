@@ -91,6 +91,8 @@ struct plot_mark {
 
 /* The points of a block, with tips. */
 void plot_points(struct plot *plot, size_t data, const struct plot_mark *mark);
+/* The same, joined by a line, with the interval of each. */
+void plot_line(struct plot *plot, size_t data, const struct plot_mark *mark);
 
 /* As "#rrggbb" in scripts; the colour of the n-th family is PLOT_SERIES + n. */
 unsigned plot_rgb(int colour);
