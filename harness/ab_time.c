@@ -17,7 +17,7 @@ enum { ARM_OLD, ARM_NEW, ARM_AGAIN, ARMS };
 #define MAX_SAMPLES 8
 
 /* A block is taken again if more of an arm's samples were disturbed than not, but no more often than
- * this. */
+ * this, and not in the second half of the time: a machine that is never calm has an answer too. */
 #define MAX_RETAKEN 16
 
 const size_t ab_looks[] = {8, 16, AB_MAX_BLOCKS};
@@ -167,7 +167,8 @@ static void collect(struct ab *ab, struct ab_pair *pair, int mode)
                      *again = arm_of(pair, mode, ARM_AGAIN);
     count_samples(ab, pair, mode);
     ab->noise.blocks++;
-    if (!(is_calm(old) && is_calm(now) && is_calm(again)) && series->retaken < MAX_RETAKEN) {
+    bool may_retake = series->retaken < MAX_RETAKEN && series->seconds < ab->seconds / 2;
+    if (!(is_calm(old) && is_calm(now) && is_calm(again)) && may_retake) {
         series->retaken++;
         ab->noise.discarded++;
         return;

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # `assay ab`: two libraries, two commits, what it prints and writes, its exit statuses, and that
-# nothing is left behind. Nothing here depends on how fast anything is, but for a kernel that does
-# everything ten times.
+# nothing is left behind. Nothing here depends on how fast anything is, but for a kernel that
+# takes ten times its time.
 #
 #   ab.sh ASSAY BUILD_DIR SOURCE_DIR CC
 set -u
@@ -10,7 +10,7 @@ assay=$1 build=$2 source=$3 cc=$4
 dir=$(mktemp -d) || exit 2
 trap 'rm -rf "$dir"' EXIT
 failures=0
-slower0=$build/tests/slower0.so rounding=$build/tests/rounding.so twice=$build/tests/slower900.so
+slower0=$build/tests/slower0.so rounding=$build/tests/rounding.so tenfold=$build/tests/slower900.so
 cases=$source/tests/aa.json
 
 complain() {
@@ -44,8 +44,8 @@ grep -q silu_mul "$dir/ab.md" || complain "--markdown" "$(cat "$dir/ab.md")"
 expect 0 '  ref ' "$slower0" "$slower0" "$cases" -c silu -k '/ref$' --time 0.01 --fail-on none
 
 # Ten times the work; one rounding.
-expect 3 SLOWER "$slower0" "$twice" "$cases" -c silu -k '/ref$'
-expect 0 FASTER "$twice" "$slower0" "$cases" -c silu -k '/ref$'
+expect 3 SLOWER "$slower0" "$tenfold" "$cases" -c silu -k '/ref$' --time 10
+expect 0 FASTER "$tenfold" "$slower0" "$cases" -c silu -k '/ref$' --time 10
 expect 1 'output changed' "$slower0" "$rounding" "$cases" -c gemv -k 'gemv/ref$' --time 0.01 \
     --fail-on accuracy
 expect 1 'PASS -> FAIL' "$slower0" "$rounding" "$cases" -c router -k '/ref$' --time 0.01 \
@@ -54,7 +54,9 @@ expect 1 'PASS -> FAIL' "$slower0" "$rounding" "$cases" -c router -k '/ref$' --t
 # What is asked wrongly.
 expect 2 'name two kernel libraries' "$slower0"
 expect 2 'cannot open' "$slower0" "$dir/missing.so"
-expect 2 'no kernel that both' "$slower0" "$slower0" "$source/cases/smoke/q4_K_gemm.json"
+"$cc" -shared -fPIC -I "$source" -o "$dir/mine.so" "$source/tests/example/mine.c" ||
+    complain "mine.c does not compile"
+expect 2 'no kernel that both' "$slower0" "$dir/mine.so" "$cases"
 expect 2 'is for list, check and bench' "$slower0" "$slower0" --gguf x
 expect 2 "fail-on" "$slower0" "$slower0" --fail-on faster
 
