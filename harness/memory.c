@@ -12,12 +12,34 @@
 
 #define CANARY 0xc5
 
+/* Larger buffers start on such a page and have them where the system gives them to who asks, as the
+ * memory has that ceilings are measured on. */
+#define HUGE_PAGE ((size_t)2 << 20)
+
 /* More bytes than this before a mapped tensor are not backed by memory. */
 #define MAX_PREFIX_BYTES ((size_t)64 << 20)
 
 static size_t page_bytes(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* `inner` bytes of pages that are not accessible, with one more at each end; NULL: no memory. */
+static uint8_t *map_between(size_t inner, int flags)
+{
+    size_t page = page_bytes(), bytes = inner + 2 * page, spare = inner < HUGE_PAGE ? 0 : HUGE_PAGE;
+    uint8_t *map = mmap(NULL, bytes + spare, PROT_NONE, flags, -1, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+    if (spare > 0) {
+        size_t skipped = HUGE_PAGE - 1 - ((uintptr_t)map + page - 1) % HUGE_PAGE;
+        if (skipped > 0)
+            munmap(map, skipped);
+        munmap(map + skipped + bytes, spare - skipped);
+        map += skipped;
+        madvise(map + page, inner, MADV_HUGEPAGE); /* refused: small ones */
+    }
+    return map;
 }
 
 /* The buffer's bytes start `before` bytes into its pages. */
@@ -29,8 +51,8 @@ static bool make_pages(struct guarded *buffer, int64_t bytes, size_t before, enu
         return true;
     size_t page = page_bytes(), inner = ((size_t)bytes + before + page - 1) / page * page;
     int flags = MAP_ANONYMOUS | MAP_NORESERVE | (sharing == SHARED ? MAP_SHARED : MAP_PRIVATE);
-    uint8_t *map = mmap(NULL, inner + 2 * page, PROT_NONE, flags, -1, 0);
-    if (map == MAP_FAILED)
+    uint8_t *map = map_between(inner, flags);
+    if (!map)
         return fail(error, "cannot map %lld bytes: %s", (long long)bytes, strerror(errno));
     if (mprotect(map + page, inner, PROT_READ | PROT_WRITE) != 0) {
         munmap(map, inner + 2 * page);
