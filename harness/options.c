@@ -83,7 +83,7 @@ static const struct argp_option described[] = {
     {"time", KEY_TIME, "SECONDS", 0,
      "bench: of a kernel in a mode, in all blocks (0.5); ab: at most, of a pair in a mode (3)", 0},
     {"blocks", KEY_BLOCKS, "N", 0,
-     "bench: time each case in so many processes, with memory laid out anew (5)", 0},
+     "bench: time each case in so many processes, with memory laid out anew (6)", 0},
     {"rounds", KEY_ROUNDS, "N", 0, "bench: go over all cases so many times (1)", 0},
     {"cpu", KEY_CPU, "FEATURES", 0, "use only these of the CPU, e.g. avx2,fma,f16c,bmi2, or none",
      0},
