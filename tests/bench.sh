@@ -52,14 +52,6 @@ has bench '"kind": "'
 [ "$(grep -c '"pass": 1' "$report")" -ge 6 ] || complain "bench: too few blocks in the second pass"
 grep -q 'A/A: ' "$dir/out" || complain "bench: no A/A arm is printed"
 [ "$(wc -L <"$dir/out")" -le 125 ] || complain "bench: lines of $(wc -L <"$dir/out") columns"
-
-# Beside cold calls, plain reads of the weights.
-"$assay" bench "$source/cases/smoke/q4_K_gemv.json" -c 'q4_K_gemv n=64 k=.*model' -k '/(ref|avx2-i8)$' \
-    --time 0.02 --color never --json "$dir/cold" >"$dir/out" 2>&1 || complain "cold bench: exit $?"
-grep -q 'plain reads of the weights: [0-9]' "$dir/out" || complain "no plain reads are printed"
-[ "$(grep -c 'plain_read_gb_per_s": [0-9]' "$dir/cold")" = \
-    "$(grep -c '"mode": "cold"' "$dir/cold")" ] || complain "not every cold timing has plain reads"
-
 bench -c "$one" --blocks 1 && complain "--blocks 1 is accepted"
 cp "$report" "$dir/before"
 
