@@ -23,8 +23,7 @@ struct timing *timings_get(struct timings *timings, struct result *result, enum 
         return NULL;
     }
     timings->items = items;
-    items[timings->count] =
-        (struct timing){.result = result, .mode = mode, .aa = aa, .plain_read = NAN};
+    items[timings->count] = (struct timing){.result = result, .mode = mode, .aa = aa};
     return &items[timings->count++];
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* What the kernels of tier avx512vnni share: the header of a q4_K block in registers, sums over
- * lanes, sizes of scratch, and how a team of threads divides work. */
+ * lanes, sizes of scratch. */
 #ifndef ASSAY_OPT_AVX512VNNI_COMMON_H
 #define ASSAY_OPT_AVX512VNNI_COMMON_H
 
 #include <immintrin.h>
-#include <stdatomic.h>
 #include <stdint.h>
 
+#include "opt/partition.h"
 #include "ref/op.h"
 #include "ref/q4_K.h"
 
@@ -92,37 +92,6 @@ static inline int64_t line_bytes(int64_t n, int64_t element_bytes)
 {
     int64_t bytes = assay_add(assay_mul(n, element_bytes), ASSAY_BUFFER_ALIGN - 1);
     return bytes < 0 ? -1 : bytes / ASSAY_BUFFER_ALIGN * ASSAY_BUFFER_ALIGN;
-}
-
-static inline int64_t ceil_div(int64_t a, int64_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-static inline int64_t min_i64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t max_i64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* A thread's share of n, contiguous: [share_start(n, rank, of), share_start(n, rank + 1, of)). */
-static inline int64_t share_start(int64_t n, int rank, int of)
-{
-    return n / of * rank + min_i64(n % of, rank);
-}
-
-/* Hands out units of work in order; threads take the next one when they are done. */
-struct work_queue {
-    _Atomic int64_t next;
-};
-
-static inline int64_t next_unit(struct work_queue *queue)
-{
-    return atomic_fetch_add_explicit(&queue->next, 1, memory_order_relaxed);
 }
 
 #endif

@@ -7,8 +7,6 @@
 #include "opt/avx512vnni/i8.h"
 #include "ref/q4_K_dot.h"
 
-#define UNITS         8         /* of work for each thread, at least, to even out their speeds */
-#define THREAD_BLOCKS 512       /* fewer super-blocks than this are not worth a thread */
 #define SHARED_BLOCKS 64        /* of activations; fewer are prepared by one thread */
 #define STREAM_BYTES  (2 << 20) /* of results, which no L2 cache would keep */
 
@@ -45,25 +43,21 @@ int64_t avx512vnni_matmul_work_bytes(const struct matmul *sizes, enum matmul_cla
     return assay_add(source_bytes(sizes, class), assay_mul(thread_bytes(sizes, class), threads));
 }
 
-int avx512vnni_matmul_plan(struct matmul_job *job, const struct matmul *matmul,
-                           enum matmul_class class, const void *packed, void *scratch, int threads)
+struct matmul_job avx512vnni_matmul_plan(const struct matmul *matmul, enum matmul_class class,
+                                         const void *packed, void *scratch, int threads)
 {
-    *job = (struct matmul_job){
+    int64_t panels = ceil_div(matmul->rows, PANEL_ROWS), blocks = matmul->k / Q4_K_BLOCK;
+    return (struct matmul_job){
         .matmul = *matmul,
         .class = class,
         .packed = packed,
-        .blocks = matmul->k / Q4_K_BLOCK,
+        .blocks = blocks,
+        .cut = partition_of(matmul->lists, matmul->n_lists, panels, PANEL_ROWS, blocks,
+                            matmul_digits(class), threads),
         .prepared_sources = class == MATMUL_F32 ? NULL : scratch,
         .thread_scratch = (uint8_t *)scratch + source_bytes(matmul, class),
         .thread_bytes = thread_bytes(matmul, class),
     };
-    int64_t panels = ceil_div(matmul->rows, PANEL_ROWS);
-    int64_t work = matmul->n_lists * panels * PANEL_ROWS * min_i64(job->blocks, THREAD_BLOCKS);
-    int team = (int)max_i64(1, min_i64(threads, work / THREAD_BLOCKS));
-    int64_t units = team == 1 ? 1 : ceil_div((int64_t)team * UNITS, max_i64(1, matmul->n_lists));
-    job->panels_of_unit = max_i64(1, ceil_div(panels, units));
-    job->units_of_list = ceil_div(panels, job->panels_of_unit);
-    return team;
 }
 
 void avx512vnni_matmul_sources(const struct matmul_job *job, int rank, int team)
@@ -147,22 +141,22 @@ void avx512vnni_matmul_rows(const struct matmul_job *job, const struct pair_list
         group_f32(job, &matrix, list, first, last, panel, end_panel, scratch);
 }
 
-static void unit(const struct matmul_job *job, int64_t index, int rank)
+static void take_unit(const struct matmul_job *job, const struct unit *unit, int rank)
 {
-    const struct pair_list *list = &job->matmul.lists[index / job->units_of_list];
-    int64_t panel = index % job->units_of_list * job->panels_of_unit;
-    int groups = (int)ceil_div(list->n, avx512vnni_matmul_group(job->class));
+    int64_t n = unit->last - unit->first;
+    int groups = (int)ceil_div(n, avx512vnni_matmul_group(job->class));
     for (int g = 0; g < groups; g++)
-        avx512vnni_matmul_rows(job, list, share_start(list->n, g, groups),
-                               share_start(list->n, g + 1, groups), panel * PANEL_ROWS,
-                               (panel + job->panels_of_unit) * PANEL_ROWS, rank);
+        avx512vnni_matmul_rows(job, unit->list, unit->first + share_start(n, g, groups),
+                               unit->first + share_start(n, g + 1, groups),
+                               unit->panel * PANEL_ROWS, unit->end * PANEL_ROWS, rank);
 }
 
 void avx512vnni_matmul_products(struct matmul_job *job, int rank)
 {
-    int64_t units = job->matmul.n_lists * job->units_of_list, index;
-    while ((index = next_unit(&job->queue)) < units)
-        unit(job, index, rank);
+    struct unit_cursor at = {0};
+    struct unit unit;
+    while (unit_at(&job->cut, &at, next_unit(&job->queue), &unit))
+        take_unit(job, &unit, rank);
     if (job->stream)
         _mm_sfence(); /* before the barrier, which does not order such stores */
 }
@@ -188,9 +182,9 @@ const char *avx512vnni_matmul_run(const struct matmul_op *op, enum matmul_class 
     op->bind(shape, args, scratch, &matmul);
     if (matmul.n_lists == 0 || matmul.rows == 0)
         return NULL;
-    struct matmul_job job;
     uint8_t *work = (uint8_t *)scratch + op->lists_bytes(shape);
-    int team = avx512vnni_matmul_plan(&job, &matmul, class, packed, work, threads);
+    struct matmul_job job = avx512vnni_matmul_plan(&matmul, class, packed, work, threads);
+    const int team = job.cut.team;
     job.stream = worth_streaming(&matmul);
     bool shared = team > 1 && source_blocks(&matmul) > SHARED_BLOCKS;
     if (!shared)

@@ -4,8 +4,8 @@
  * the pairs that meet a matrix, in f32 or f16 (f32.h) or int8 digits (i8.h). An op says which pairs
  * meet which matrix; the rest is here.
  *
- * Source rows are prepared once: quantized, or rounded to f16. Then threads take units of work, some
- * panels of one list; a unit takes its pairs in groups of up to TOKEN_GROUP tokens or digits, a
+ * Source rows are prepared once: quantized, or rounded to f16. Then threads take units of work
+ * (opt/partition.h), some panels of one list; a unit takes its pairs in groups of up to TOKEN_GROUP tokens or digits, a
  * panel meets the tokens of a group in tiles. Groups and tiles are balanced: 17 tokens are three
  * tiles of 6, 6 and 5. Rows past m are zero blocks in a panel and masked out of the store. A pair's
  * result depends on neither its group nor its tile, so not on the order of lists either. Results
@@ -33,12 +33,6 @@ static inline int matmul_digits(enum matmul_class class)
 {
     return class < MATMUL_I8 ? 0 : (int)(class - MATMUL_I8) % 3 + 1;
 }
-
-/* The pairs of one matrix; pairs NULL: 0 .. n-1. */
-struct pair_list {
-    const int32_t *pairs;
-    int64_t n, matrix;
-};
 
 /* A call of any op. Pair p is a row of dst, and reads row p of src, or p / top_k if ne11 = 1. */
 struct matmul {
@@ -69,16 +63,17 @@ struct matmul_job {
     enum matmul_class class;
     const uint8_t *packed;
     bool stream; /* results of integer classes go past the caches */
-    int64_t blocks, panels_of_unit, units_of_list;
+    int64_t blocks;
+    struct partition cut;
     void *prepared_sources; /* digits of integer classes; class f16: rounded activations */
     uint8_t *thread_scratch;
     int64_t thread_bytes;
     struct work_queue queue;
 };
 
-/* Cuts into work; returns the threads worth using, at most `threads`. scratch: avx512vnni_matmul_work_bytes. */
-int avx512vnni_matmul_plan(struct matmul_job *job, const struct matmul *matmul,
-                           enum matmul_class class, const void *packed, void *scratch, int threads);
+/* Cuts into work for at most so many threads. scratch: avx512vnni_matmul_work_bytes. */
+struct matmul_job avx512vnni_matmul_plan(const struct matmul *matmul, enum matmul_class class,
+                                         const void *packed, void *scratch, int threads);
 int64_t avx512vnni_matmul_work_bytes(const struct matmul *sizes, enum matmul_class class,
                                      int threads);
 

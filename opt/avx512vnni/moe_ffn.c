@@ -5,7 +5,8 @@
  *   route     shares of the tokens: router, activations to digits
  *   list      one thread: the pairs of each expert
  *   hidden    256 rows of one expert: gate and up for its pairs, silu and their product, and in class
- *             i8 to digits, while all that is in L2; so nothing waits between gate and down but once
+ *             i8 to digits, while all that is in L2; so nothing waits between gate and down but once.
+ *             Where that makes too few units for so many threads, gate and up are stages of their own
  *   down      panels of one expert
  *   combine   pieces of a token's columns
  *
@@ -103,9 +104,7 @@ static struct matmul_job job_of(const struct layer *layer, bool down, const uint
     const uint8_t *packed = layer->packed;
     if (packed)
         packed += matrix * packed_bytes(s->experts, s->ffn, s->hidden);
-    struct matmul_job job;
-    avx512vnni_matmul_plan(&job, &matmul, layer->class, packed, layer->work[down], threads);
-    return job;
+    return avx512vnni_matmul_plan(&matmul, layer->class, packed, layer->work[down], threads);
 }
 
 static void plan_products(struct layer *layer, int threads)
@@ -153,23 +152,36 @@ static void activate(const struct layer *layer, const struct pair_list *pairs, i
     }
 }
 
+/* Block b of a list's pairs: gate and up unless both are there, then h. */
+static void hidden_unit(const struct layer *layer, const struct pair_list *pairs, int64_t b,
+                        bool fused, int rank)
+{
+    int64_t row = b * Q4_K_BLOCK, end = row + Q4_K_BLOCK;
+    int groups = (int)ceil_div(pairs->n, TOKEN_GROUP);
+    for (int g = 0; g < groups; g++) {
+        int64_t first = share_start(pairs->n, g, groups);
+        int64_t last = share_start(pairs->n, g + 1, groups);
+        if (fused) {
+            avx512vnni_matmul_rows(&layer->job_gate, pairs, first, last, row, end, rank);
+            avx512vnni_matmul_rows(&layer->job_up, pairs, first, last, row, end, rank);
+        }
+        activate(layer, pairs, first, last, b);
+    }
+}
+
+/* All of the team come to the same `fused`. */
 static void hidden(struct layer *layer, int rank)
 {
     int64_t blocks = layer->shape->ffn / Q4_K_BLOCK, index;
     const struct matmul *matmul = &layer->job_gate.matmul;
-    while ((index = next_unit(&layer->queue)) < matmul->n_lists * blocks) {
-        const struct pair_list *pairs = &matmul->lists[index / blocks];
-        int64_t b = index % blocks, row = b * Q4_K_BLOCK;
-        int groups = (int)ceil_div(pairs->n, TOKEN_GROUP);
-        for (int g = 0; g < groups; g++) {
-            int64_t first = share_start(pairs->n, g, groups);
-            int64_t last = share_start(pairs->n, g + 1, groups);
-            avx512vnni_matmul_rows(&layer->job_gate, pairs, first, last, row, row + Q4_K_BLOCK,
-                                   rank);
-            avx512vnni_matmul_rows(&layer->job_up, pairs, first, last, row, row + Q4_K_BLOCK, rank);
-            activate(layer, pairs, first, last, b);
-        }
+    const bool fused = worth_fusing(&layer->job_gate.cut, blocks);
+    if (!fused) {
+        avx512vnni_matmul_products(&layer->job_gate, rank);
+        avx512vnni_matmul_products(&layer->job_up, rank);
+#pragma omp barrier
     }
+    while ((index = next_unit(&layer->queue)) < matmul->n_lists * blocks)
+        hidden_unit(layer, &matmul->lists[index / blocks], index % blocks, fused, rank);
 }
 
 static void combine(const struct layer *layer, int rank, int team)

@@ -20,7 +20,6 @@
 
 #define THREAD_BLOCKS 512 /* fewer super-blocks than this are not worth a thread */
 #define ROWS_F32      4   /* rows at a time: 16 chains in registers */
-#define UNITS         8   /* of work for each thread, to even out their speeds */
 
 typedef struct q4_K_gemv_shape shape_t;
 typedef struct q4_K_gemv_args args_t;

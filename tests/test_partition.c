@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The partition of work (opt/partition.h) at 8, 64 and 256 threads, by simulation: threads of
+ * different speeds take units from one queue. What a unit costs is the model of opt/SCALING.md, not
+ * the partition's own weights. `test_partition table` prints all.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/random.h"
+#include "opt/partition.h"
+#include "ref/fill.h"
+#include "tests/cunit_main.h"
+#include "tests/scaling.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+enum { PANEL_ROWS = 16, MAX_THREADS = 256, MAX_EXPERTS = 256 };
+
+/* One of a layer's products. */
+struct product {
+    const char *name;
+    int64_t experts, top_k, m, k;
+};
+
+static const struct product products[] = {
+    {"Qwen3-30B-A3B gate_up", 128, 8, 768, 2048},    {"Qwen3-30B-A3B down", 128, 8, 2048, 768},
+    {"Qwen3-235B-A22B gate_up", 128, 8, 1536, 4096}, {"Qwen3-235B-A22B down", 128, 8, 4096, 1536},
+    {"DeepSeek-V3 gate_up", 256, 8, 2048, 7168},     {"DeepSeek-V3 down", 256, 8, 7168, 2048},
+};
+static const int64_t token_counts[] = {1, 4, 32, 302, 512, 4096};
+static const enum assay_routing routings[] = {ASSAY_ROUTE_UNIFORM, ASSAY_ROUTE_ZIPF,
+                                              ASSAY_ROUTE_ONE_EXPERT};
+
+/* What the lists of a routing are. */
+static int64_t make_lists(const struct product *p, int64_t tokens, enum assay_routing routing,
+                          struct pair_list *lists)
+{
+    struct random random;
+    struct assay_fill fill = {.routing = routing, .zipf = 1.1};
+    int32_t *selected = malloc((size_t)(tokens * p->top_k) * sizeof(*selected));
+    int64_t n = 0, pairs[MAX_EXPERTS] = {0};
+    if (!selected || !random_open(&random, 1) ||
+        !fill_routing(&fill, p->experts, tokens, p->top_k, selected, &random.source))
+        abort();
+    random_close(&random);
+    for (int64_t i = 0; i < tokens * p->top_k; i++)
+        pairs[selected[i]]++;
+    free(selected);
+    for (int64_t e = 0; e < p->experts; e++) {
+        if (pairs[e] > 0)
+            lists[n++] = (struct pair_list){NULL, pairs[e], e};
+    }
+    return n;
+}
+
+static struct partition cut_of(const struct product *p, const struct pair_list *lists, int64_t n,
+                               int digits, int threads)
+{
+    return partition_of(lists, n, ceil_div(p->m, PANEL_ROWS), PANEL_ROWS, p->k / 256, digits,
+                        threads);
+}
+
+/* ---- simulation ---- */
+
+struct outcome {
+    double balance;    /* ideal time / makespan */
+    double promised;   /* see promise() */
+    double per_thread; /* units */
+};
+
+/*
+ * What a queue can promise. All threads are busy until the last unit starts, so that the makespan
+ * is at most the ideal time T, the turns at the queue, and the largest unit on the slowest
+ * thread, of speed s. With u units a thread the turns take u * team * q, a unit T / u; the sum is
+ * least for u = sqrt(T / (s * team * q)). But the partition makes 8 units at most, by weights that put
+ * reading a super-block at 16 tokens, and none smaller than a panel times twelve tokens, or than what
+ * a panel takes from memory.
+ */
+static double promise(double ideal, int team, double slowest, double queue, double grain,
+                      double read)
+{
+    double loss = 2 * sqrt(team * queue / (slowest * ideal));
+    loss = fmax(loss, fmax(1, read / (16 * SCALING_TOKEN_NS)) / (8 * slowest));
+    return 1 / (1 + fmax(loss, grain / (slowest * ideal)));
+}
+
+/* ns of a unit, of a thread of full speed. */
+static double unit_ns(const struct product *p, const struct unit *unit, int digits,
+                      double read_gb_per_s)
+{
+    double blocks = (double)(unit->end - unit->panel) * PANEL_ROWS * (double)p->k / 256;
+    double compute = (double)(unit->last - unit->first) * digits * SCALING_TOKEN_NS;
+    double read = SCALING_BLOCK_BYTES / read_gb_per_s;
+    return blocks * (compute > read ? compute : read);
+}
+
+/* Of threads, this one's speed. `slow`: two of eight run at half. */
+static double speed(int thread, bool slow)
+{
+    return slow && thread % 8 < 2 ? 0.5 : 1;
+}
+
+typedef bool cut_units(const struct partition *cut, struct unit_cursor *at, int64_t index,
+                       struct unit *unit);
+
+/* Whoever is free first takes the next unit, after the others that are at the queue. */
+static struct outcome simulate(const struct product *p, const struct partition *cut,
+                               cut_units *units, const struct scaling_machine *machine, bool slow)
+{
+    double free_at[MAX_THREADS] = {0}, queue_free = 0, work = 0, speeds = 0, end = 0;
+    struct unit_cursor at[MAX_THREADS] = {{0}};
+    const double read = scaling_read_gb_per_s(machine, cut->team) / cut->team;
+    struct unit unit;
+    int64_t index = 0;
+    for (int t = 0; t < cut->team; t++)
+        speeds += speed(t, slow);
+    for (;; index++) {
+        int t = 0;
+        for (int i = 1; i < cut->team; i++)
+            t = free_at[i] < free_at[t] ? i : t;
+        queue_free = fmax(free_at[t], queue_free) + machine->queue_ns;
+        if (!units(cut, &at[t], index, &unit))
+            break;
+        double ns = unit_ns(p, &unit, (int)cut->digits, read);
+        free_at[t] = queue_free + ns / speed(t, slow);
+        work += ns;
+        end = fmax(end, free_at[t]);
+    }
+    double ideal = work / speeds;
+    const struct unit least = {.end = 1, .last = 12};
+    return (struct outcome){ideal / end,
+                            promise(ideal, cut->team, slow ? 0.5 : 1, machine->queue_ns,
+                                    unit_ns(p, &least, (int)cut->digits, read),
+                                    SCALING_BLOCK_BYTES / read),
+                            (double)index / cut->team};
+}
+
+/* ---- tests ---- */
+
+/* Every panel times pair exactly once, whichever thread takes which unit; nothing empty. */
+static void check_covers(const struct partition *cut)
+{
+    struct unit_cursor at[3] = {{0}};
+    struct unit unit;
+    int64_t last_matrix = -1, list = -1;
+    uint8_t *seen = NULL;
+    bool exact = true;
+    for (int64_t index = 0; unit_at(cut, &at[index * index % 3], index, &unit); index++) {
+        int64_t n = unit.list->n;
+        if (unit.list->matrix != last_matrix) {
+            for (int64_t i = 0; list >= 0 && i < cut->panels * cut->lists[list].n; i++)
+                exact &= seen[i] == 1;
+            free(seen);
+            CU_ASSERT_PTR_NOT_NULL_FATAL(seen = calloc((size_t)(cut->panels * n), 1));
+            last_matrix = unit.list->matrix, list++;
+            CU_ASSERT_PTR_EQUAL_FATAL(unit.list, &cut->lists[list]);
+        }
+        bool within = unit.panel >= 0 && unit.panel < unit.end && unit.end <= cut->panels &&
+                      unit.first >= 0 && unit.first < unit.last && unit.last <= n;
+        CU_ASSERT_TRUE_FATAL(within);
+        for (int64_t panel = unit.panel; panel < unit.end; panel++) {
+            for (int64_t pair = unit.first; pair < unit.last; pair++)
+                seen[panel * n + pair]++;
+        }
+    }
+    for (int64_t i = 0; list >= 0 && i < cut->panels * cut->lists[list].n; i++)
+        exact &= seen[i] == 1;
+    free(seen);
+    CU_ASSERT_TRUE(exact);
+    CU_ASSERT_EQUAL(list, cut->n_lists - 1);
+}
+
+static void test_covers(void)
+{
+    static const int threads[] = {1, 2, 3, 8, 64, 256, 1000};
+    struct pair_list lists[MAX_EXPERTS];
+    for (size_t p = 0; p < COUNT(products); p++) {
+        for (size_t i = 0; i < COUNT(token_counts); i++) {
+            for (size_t r = 0; r < COUNT(routings); r++) {
+                int64_t n = make_lists(&products[p], token_counts[i], routings[r], lists);
+                for (size_t t = 0; t < COUNT(threads); t++) {
+                    int digits = (int)(t % 3) + 1;
+                    struct partition cut = cut_of(&products[p], lists, n, digits, threads[t]);
+                    CU_ASSERT_TRUE(cut.team >= 1 && cut.team <= threads[t]);
+                    check_covers(&cut);
+                }
+            }
+        }
+    }
+}
+
+/* Shapes that no model has: a panel that is not full, lists of one pair beside long ones. */
+static void test_odd_shapes(void)
+{
+    static const struct pair_list lists[] = {{NULL, 1, 0}, {NULL, 700, 1}, {NULL, 13, 2}};
+    for (int64_t panels = 0; panels < 20; panels++) {
+        for (int threads = 1; threads < 300; threads += 7) {
+            struct partition cut = partition_of(lists, COUNT(lists), panels, 16, 3, 0, threads);
+            if (panels > 0)
+                check_covers(&cut);
+        }
+    }
+    struct partition none = partition_of(lists, 0, 48, 16, 8, 1, 64);
+    CU_ASSERT_EQUAL(none.team, 1);
+    check_covers(&none);
+}
+
+/* One thread has no use for small units: each list is one. */
+static void test_one_thread(void)
+{
+    struct pair_list lists[MAX_EXPERTS];
+    int64_t n = make_lists(&products[0], 512, ASSAY_ROUTE_ZIPF, lists);
+    struct partition cut = cut_of(&products[0], lists, n, 1, 1);
+    struct unit_cursor at = {0};
+    struct unit unit;
+    CU_ASSERT_TRUE(unit_at(&cut, &at, n - 1, &unit));
+    CU_ASSERT_FALSE(unit_at(&cut, &at, n, &unit));
+}
+
+static const struct {
+    const struct scaling_machine *machine;
+    int threads;
+} teams[] = {{&scaling_machines[0], 8}, {&scaling_machines[1], 64}, {&scaling_machines[2], 256}};
+
+static bool print;
+
+static void check_balance(const struct product *p, int64_t tokens, enum assay_routing routing,
+                          size_t team)
+{
+    struct pair_list lists[MAX_EXPERTS];
+    int64_t n = make_lists(p, tokens, routing, lists);
+    const int threads = teams[team].threads;
+    struct partition cut = cut_of(p, lists, n, 1, threads);
+    for (int slow = 0; slow < 2; slow++) {
+        struct outcome got = simulate(p, &cut, unit_at, teams[team].machine, slow);
+        bool plenty = threads == 8 || (threads == 64 && tokens >= 302);
+        bool good = got.balance >= got.promised && (got.balance >= 0.85 || !plenty || slow);
+        CU_ASSERT_TRUE(good);
+        if (print || !good)
+            printf(
+                "\n%-24s %4d tokens %-10s %3d threads%s: %3d work, %5.2f units each, balance %.2f "
+                ">= %.2f%s",
+                p->name, (int)tokens, assay_routing_names[routing], threads,
+                slow ? ", 1/4 slow" : "          ", cut.team, got.per_thread, got.balance,
+                got.promised, good ? "" : "  FAILED");
+    }
+}
+
+/* As a layer that fuses gate, up and what follows cuts them: 256 rows of a list. */
+static bool fused_unit(const struct partition *cut, struct unit_cursor *at, int64_t index,
+                       struct unit *unit)
+{
+    const int64_t panels = 256 / PANEL_ROWS, pieces = cut->panels / panels;
+    (void)at;
+    if (index >= cut->n_lists * pieces)
+        return false;
+    const struct pair_list *list = &cut->lists[index / pieces];
+    int64_t panel = index % pieces * panels;
+    *unit = (struct unit){list, panel, panel + panels, 0, list->n};
+    return true;
+}
+
+/* Four units a thread, by weights that may be half of the cost, promise 1 / (1 + 2/4); and a layer of
+ * many tokens on few threads is fused, so that it stays in cache. */
+static void check_fusing(const struct product *p, int64_t tokens, enum assay_routing routing,
+                         size_t team)
+{
+    struct pair_list lists[MAX_EXPERTS];
+    int64_t n = make_lists(p, tokens, routing, lists);
+    struct partition cut = cut_of(p, lists, n, 1, teams[team].threads);
+    bool fused = worth_fusing(&cut, p->m / 256);
+    if (fused)
+        CU_ASSERT_TRUE(simulate(p, &cut, fused_unit, teams[team].machine, false).balance >= 2. / 3);
+    if (teams[team].threads == 8 && routing == ASSAY_ROUTE_UNIFORM && tokens >= 32)
+        CU_ASSERT_TRUE(fused);
+    if (routing == ASSAY_ROUTE_ONE_EXPERT)
+        CU_ASSERT_FALSE(fused);
+}
+
+static void test_all(void (*check)(const struct product *, int64_t, enum assay_routing, size_t))
+{
+    for (size_t team = 0; team < COUNT(teams); team++) {
+        for (size_t p = 0; p < COUNT(products); p++) {
+            for (size_t i = 0; i < COUNT(token_counts); i++) {
+                for (size_t r = 0; r < COUNT(routings); r++)
+                    check(&products[p], token_counts[i], routings[r], team);
+            }
+        }
+    }
+}
+
+static void test_balance(void)
+{
+    test_all(check_balance);
+}
+
+static void test_fusing(void)
+{
+    test_all(check_fusing);
+}
+
+static CU_TestInfo tests[] = {
+    {"all is covered once", test_covers},
+    {"odd shapes", test_odd_shapes},
+    {"one thread", test_one_thread},
+    {"balance", test_balance},
+    {"fusing", test_fusing},
+    CU_TEST_INFO_NULL,
+};
+
+static CU_SuiteInfo suites[] = {
+    {"partition", NULL, NULL, NULL, NULL, tests},
+    CU_SUITE_INFO_NULL,
+};
+
+int main(int argc, char **argv)
+{
+    print = argc > 1 && strcmp(argv[1], "table") == 0;
+    return cunit_main(suites);
+}
