@@ -13,12 +13,12 @@
 /* Per-thread scratch of classes f32 and f16. */
 struct f32_room {
     _Alignas(64) float w[F32_WEIGHTS];
-    float sums[F32_PAIRS][PANEL_ROWS];
-    uint8_t panel[PANEL_BYTES];
+    float sums[F32_PAIRS][SLAB_ROWS];
+    uint8_t slab[SLAB_BYTES];
 };
 
-/* A panel or slab of a matrix, and the pairs that meet it. */
-struct panel_task {
+/* A slab of a matrix, and the pairs that meet it. */
+struct slab_task {
     const struct matmul_job *job;
     const uint8_t *w;
     int64_t row;
@@ -88,25 +88,28 @@ void avx2_matmul_sources(const struct matmul_job *job)
     }
 }
 
-static int64_t pair_of(const struct panel_task *task, int64_t i)
+static int64_t pair_of(const struct slab_task *task, int64_t i)
 {
     return task->list->pairs ? task->list->pairs[task->first + i] : task->first + i;
 }
 
 /* The row of src that a pair reads. */
-static int64_t source_row(const struct panel_task *task, int64_t i)
+static int64_t source_row(const struct slab_task *task, int64_t i)
 {
     const struct matmul *mm = &task->job->matmul;
     int64_t pair = pair_of(task, i);
     return mm->ne11 == 1 ? (int64_t)((uint32_t)pair / (uint32_t)mm->top_k) : pair;
 }
 
-/* Stores the sums of a panel of pair i of the task, from row `row` on. */
-static void store_sums(const struct panel_task *task, int64_t i, int64_t row, __m256 sums)
+/* Stores the sums of pair i of the task. */
+static void store_sums(const struct slab_task *task, int64_t i, const float *sums)
 {
     const struct matmul *mm = &task->job->matmul;
-    if (row < mm->rows)
-        store_floats(mm->dst + pair_of(task, i) * mm->m + row, sums, mm->rows - row);
+    float *dst = mm->dst + pair_of(task, i) * mm->m + task->row;
+    int64_t rows = mm->rows - task->row;
+    store_floats(dst, _mm256_loadu_ps(sums), rows);
+    if (rows > PANEL_ROWS)
+        store_floats(dst + PANEL_ROWS, _mm256_loadu_ps(sums + PANEL_ROWS), rows - PANEL_ROWS);
 }
 
 /* The tiles that cut n pairs into parts of at most `tile`, as equal as can be: where the i-th
@@ -116,27 +119,26 @@ static int64_t tile_start(int64_t n, int64_t tiles, int64_t i)
     return n / tiles * i + smaller(i, n % tiles);
 }
 
-static void panel_f32(const struct panel_task *task, struct f32_room *room)
+static void slab_f32(const struct slab_task *task, struct f32_room *room)
 {
     const struct matmul_job *job = task->job;
     const bool half = job->class == MATMUL_F16;
     const float *src = half ? job->prepared_sources : job->matmul.src, *x[F32_PAIRS];
     for (int64_t i = 0; i < task->n; i++)
         x[i] = src + source_row(task, i) * job->matmul.k;
-    struct panel_source from =
-        panel_source(task->w, job->matmul.rows, job->blocks, task->row, PANEL_ROWS);
+    struct slab_source from = slab_source(task->w, job->matmul.rows, job->blocks, task->row);
     memset(room->sums, 0, sizeof(room->sums));
     int64_t tiles = divide_up(task->n, F32_TILE);
     for (int64_t b = 0; b < job->blocks; b++) {
-        panel_pack(&from, b, room->panel);
-        if (task->n == 1) {
-            __m256 block = (half ? f16_single : f32_single)(room->panel, x[0]);
-            _mm256_storeu_ps(room->sums[0], _mm256_add_ps(_mm256_loadu_ps(room->sums[0]), block));
-            x[0] += Q4_K_BLOCK;
-            continue;
+        slab_pack(&from, b, b + 1, room->slab);
+        for (int h = 0; h < 2; h++) {
+            const uint8_t *panel = room->slab + h * PANEL_BYTES;
+            if (task->n == 1)
+                (half ? f16_single : f32_single)(panel, x[0], room->sums[0] + h * PANEL_ROWS);
+            else
+                (half ? f16_dequant : f32_dequant)(panel, room->w + h * PANEL_ROWS);
         }
-        (half ? f16_dequant : f32_dequant)(room->panel, room->w);
-        for (int64_t i = 0; i < tiles; i++) {
+        for (int64_t i = 0; task->n > 1 && i < tiles; i++) {
             int64_t first = tile_start(task->n, tiles, i);
             int64_t last = tile_start(task->n, tiles, i + 1);
             f32_tile(room->w, x + first, last - first, room->sums + first);
@@ -145,12 +147,12 @@ static void panel_f32(const struct panel_task *task, struct f32_room *room)
             x[i] += Q4_K_BLOCK;
     }
     for (int64_t i = 0; i < task->n; i++)
-        store_sums(task, i, task->row, _mm256_loadu_ps(room->sums[i]));
+        store_sums(task, i, room->sums[i]);
 }
 
 /* One tile: `count` pairs of the task from `first` on. The weights are the slab `packed`, or, if
  * that is NULL, are packed into `room`, each super-block before it is used. */
-static void tile_i8(const struct panel_task *task, int64_t first, int64_t count,
+static void tile_i8(const struct slab_task *task, int64_t first, int64_t count,
                     const uint8_t *packed, uint8_t *room, struct i8_ahead *ahead)
 {
     const struct matmul_job *job = task->job;
@@ -172,16 +174,16 @@ static void tile_i8(const struct panel_task *task, int64_t first, int64_t count,
         }
     }
     for (int64_t t = 0; t < count; t++) {
-        for (int h = 0; h < SLAB_ROWS; h += PANEL_ROWS) {
-            __m256 sum = _mm256_loadu_ps(sums[t * digits] + h);
-            for (int j = 1; j < digits; j++)
-                sum = _mm256_add_ps(sum, _mm256_loadu_ps(sums[t * digits + j] + h));
-            store_sums(task, first + t, task->row + h, sum);
+        float *sum = sums[t * digits];
+        for (int j = 1; j < digits; j++) {
+            for (int r = 0; r < SLAB_ROWS; r++)
+                sum[r] += sums[t * digits + j][r];
         }
+        store_sums(task, first + t, sum);
     }
 }
 
-static void slab_i8(const struct panel_task *task, const uint8_t *packed, uint8_t *room)
+static void slab_i8(const struct slab_task *task, const uint8_t *packed, uint8_t *room)
 {
     const struct matmul_job *job = task->job;
     const int digits = matmul_digits(job->class);
@@ -205,24 +207,23 @@ static void slab_i8(const struct panel_task *task, const uint8_t *packed, uint8_
 void avx2_matmul_rows(const struct matmul_job *job, const struct pair_list *list, struct range rows)
 {
     const struct matmul *mm = &job->matmul;
-    const bool integer = matmul_digits(job->class) > 0;
     void *room = job->rooms + omp_get_thread_num() * job->room_bytes;
-    struct panel_task task = {job, NULL, rows.first, list, 0, list->n};
+    struct slab_task task = {job, NULL, rows.first, list, 0, list->n};
     const uint8_t *packed = NULL;
     if (job->packed)
         packed = job->packed + list->matrix * packed_bytes(1, mm->m, mm->k);
     else
         task.w = mm->w + list->matrix * mm->m * job->blocks * Q4_K_BLOCK_BYTES;
     int64_t last = smaller(rows.last, mm->rows);
-    for (; task.row < last; task.row += integer ? SLAB_ROWS : PANEL_ROWS) {
-        if (integer) {
+    for (; task.row < last; task.row += SLAB_ROWS) {
+        if (matmul_digits(job->class) > 0) {
             const uint8_t *slab = packed ? packed + packed_bytes(1, task.row, mm->k) : NULL;
             slab_i8(&task, slab, room);
             continue;
         }
         for (task.first = 0; task.first < list->n; task.first += F32_PAIRS) {
             task.n = smaller(F32_PAIRS, list->n - task.first);
-            panel_f32(&task, room);
+            slab_f32(&task, room);
         }
     }
 }

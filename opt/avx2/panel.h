@@ -10,7 +10,7 @@
  *
  * The same 144 bytes a row. Rows past the matrix are blocks of zero bytes, whose weights are +0.
  *
- * The integer classes take two panels at a time, a slab: super-block 0 of one, of the other, super-block 1
+ * Kernels take two panels at a time, a slab: super-block 0 of one, of the other, super-block 1
  * of one and so on, a single stream of memory. A packed matrix is its slabs in row order.
  */
 #ifndef ASSAY_OPT_AVX2_PANEL_H
@@ -30,13 +30,12 @@
 struct panel_source {
     const uint8_t *row[PANEL_ROWS];
     int64_t step[PANEL_ROWS]; /* bytes from block to block */
-    const uint8_t *next;      /* eight rows to be prefetched, or NULL */
+    const uint8_t *next;      /* the eight rows to be prefetched, or NULL */
 };
 
-/* The panel that starts at row `first` of `rows` rows of `blocks` super-blocks at w, when the one
- * `ahead` rows further is to be prefetched. */
+/* The panel that starts at row `first` of `rows` rows of `blocks` super-blocks at w. */
 static inline struct panel_source panel_source(const uint8_t *w, int64_t rows, int64_t blocks,
-                                               int64_t first, int64_t ahead)
+                                               int64_t first)
 {
     static const uint8_t zero_block[Q4_K_BLOCK_BYTES];
     struct panel_source from;
@@ -45,8 +44,8 @@ static inline struct panel_source panel_source(const uint8_t *w, int64_t rows, i
         from.row[r] = exists ? w + (first + r) * blocks * Q4_K_BLOCK_BYTES : zero_block;
         from.step[r] = exists ? Q4_K_BLOCK_BYTES : 0;
     }
-    from.next =
-        rows - first >= ahead + PANEL_ROWS ? w + (first + ahead) * blocks * Q4_K_BLOCK_BYTES : NULL;
+    int64_t next = first + SLAB_ROWS;
+    from.next = rows - next >= PANEL_ROWS ? w + next * blocks * Q4_K_BLOCK_BYTES : NULL;
     return from;
 }
 
@@ -108,8 +107,7 @@ static inline struct slab_source slab_source(const uint8_t *w, int64_t rows, int
                                              int64_t first)
 {
     return (struct slab_source){
-        {panel_source(w, rows, blocks, first, SLAB_ROWS),
-         panel_source(w, rows, blocks, first + PANEL_ROWS, SLAB_ROWS)},
+        {panel_source(w, rows, blocks, first), panel_source(w, rows, blocks, first + PANEL_ROWS)},
     };
 }
 
