@@ -6,7 +6,6 @@
 #include "ref/q4_K_dot.h"
 
 #define UNITS            8     /* of work for each thread, at least, to even out their speeds */
-#define FEW_TOKENS       2     /* virtual ones, for which hardware's prefetching does best */
 #define F32_PAIRS        48    /* a multiple of the tile; 48 KB of activations of a super-block */
 #define PARALLEL_WEIGHTS 65536 /* below, threads cost more than they save */
 
@@ -189,7 +188,7 @@ static void slab_i8(const struct slab_task *task, const uint8_t *packed, uint8_t
     const int digits = matmul_digits(job->class);
     int64_t bytes = job->blocks * SLAB_BYTES, tiles = divide_up(task->n, I8_TILE / digits);
     struct i8_ahead ahead = {0};
-    if (packed && task->n * digits > FEW_TOKENS && task->row + SLAB_ROWS < job->matmul.rows)
+    if (packed && task->row + SLAB_ROWS < job->matmul.rows)
         ahead = (struct i8_ahead){packed + bytes, packed + 2 * bytes,
                                   (int)divide_up(SLAB_BYTES / 64 / 4, tiles)};
     if (!packed && tiles > 1) {
