@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Class f32 on slabs; class f16 is the same with weights and activations rounded to f16. Lane r is
+ * Class f32 on panels; class f16 is the same with weights and activations rounded to f16. Lane r is
  * row r.
  *
  * A super-block is summed in eight chains of 32 fused multiply-adds: chain s < 4 over the elements
@@ -17,8 +17,8 @@
 
 #include "opt/avx2/panel.h"
 
-#define F32_TILE    6 /* tokens: 12 sums of two panels leave registers for weights and activation */
-#define F32_WEIGHTS (Q4_K_BLOCK * SLAB_ROWS)
+#define F32_TILE    6 /* tokens: 12 sums of two chains leave registers for weight and activation */
+#define F32_WEIGHTS (Q4_K_BLOCK * PANEL_ROWS)
 
 /* The weight's rounding, a chain, three levels of the tree, one sum per super-block but the first,
  * which is added to zero. */
@@ -79,7 +79,7 @@ AVX2_INLINE void f32_four_scales(__m256 scale, __m256 to[4])
     to[3] = _mm256_mul_ps(scale, _mm256_set1_ps(0x1p-24f));
 }
 
-/* The dequantized super-block of a panel, in w[element][row] of the slab, aligned to 32 bytes. */
+/* The dequantized super-block, w[element][row], aligned to 32 bytes. */
 AVX2_INLINE void f32_dequant_body(const uint8_t *panel, const bool half, float *w)
 {
     __m256 scale[8], min[8];
@@ -90,7 +90,7 @@ AVX2_INLINE void f32_dequant_body(const uint8_t *panel, const bool half, float *
         for (int c = 0; c < 8; c++) {
             f32_line(panel, j, c, scales, min[j], half, weights);
             for (int i = 0; i < 4; i++)
-                _mm256_store_ps(w + (32 * j + 4 * c + i) * SLAB_ROWS, weights[i]);
+                _mm256_store_ps(w + (32 * j + 4 * c + i) * PANEL_ROWS, weights[i]);
         }
     }
 }
@@ -141,66 +141,72 @@ static inline void f16_single(const uint8_t *panel, const float *x, float *sums)
     f32_single_body(panel, true, x, sums);
 }
 
-/* Chains first .. first+chains-1 of a super-block, for both panels and each token. */
+/* The sum of `chains` (2 or 4) chains from `first` on, for each token. */
 AVX2_INLINE void f32_chains(const float *w, const float *const *x, const int tokens,
-                            const int chains, const int first, __m256 to[][2][F32_TILE])
+                            const int chains, const int first, __m256 *to)
 {
-    __m256 acc[2][2][F32_TILE];
-    UNROLL
-    for (int i = 0; i < 2 * chains * tokens; i++)
-        acc[i % chains][i / chains % 2][i / chains / 2] = _mm256_setzero_ps();
+    __m256 acc[4][F32_TILE];
+    for (int s = 0; s < chains; s++) {
+        for (int t = 0; t < tokens; t++)
+            acc[s][t] = _mm256_setzero_ps();
+    }
     for (int pair = 0; pair < 4; pair++) {
         for (int c = 0; c < 8; c++) {
             int element = 64 * pair + first / 4 * 32 + 4 * c + first % 4;
-            UNROLL
             for (int s = 0; s < chains; s++) {
-                __m256 low = _mm256_load_ps(w + (element + s) * SLAB_ROWS);
-                __m256 high = _mm256_load_ps(w + (element + s) * SLAB_ROWS + PANEL_ROWS);
-                UNROLL
+                __m256 weight = _mm256_load_ps(w + (element + s) * PANEL_ROWS);
                 for (int t = 0; t < tokens; t++) {
                     __m256 activation = _mm256_broadcast_ss(x[t] + element + s);
-                    acc[s][0][t] = _mm256_fmadd_ps(low, activation, acc[s][0][t]);
-                    acc[s][1][t] = _mm256_fmadd_ps(high, activation, acc[s][1][t]);
+                    acc[s][t] = _mm256_fmadd_ps(weight, activation, acc[s][t]);
                 }
             }
         }
     }
-    UNROLL
-    for (int i = 0; i < 2 * chains * tokens; i++)
-        to[i % chains][i / chains % 2][i / chains / 2] =
-            acc[i % chains][i / chains % 2][i / chains / 2];
-}
-
-/* Two or three tokens need two chains at a time to hide the latency, more have registers for one
- * only. */
-AVX2_INLINE void f32_tile_body(const float *w, const float *const *x, const int tokens,
-                               const int chains, float (*sums)[SLAB_ROWS])
-{
-    __m256 to[8][2][F32_TILE];
-    for (int s = 0; s < 8; s += chains)
-        f32_chains(w, x, tokens, chains, s, to + s);
-    for (int h = 0; h < 2; h++) {
-        for (int t = 0; t < tokens; t++) {
-            __m256 even = _mm256_add_ps(_mm256_add_ps(to[0][h][t], to[1][h][t]),
-                                        _mm256_add_ps(to[2][h][t], to[3][h][t]));
-            __m256 odd = _mm256_add_ps(_mm256_add_ps(to[4][h][t], to[5][h][t]),
-                                       _mm256_add_ps(to[6][h][t], to[7][h][t]));
-            float *sum = sums[t] + h * PANEL_ROWS;
-            _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), _mm256_add_ps(even, odd)));
-        }
+    for (int t = 0; t < tokens; t++) {
+        to[t] = _mm256_add_ps(acc[0][t], acc[1][t]);
+        if (chains == 4)
+            to[t] = _mm256_add_ps(to[t], _mm256_add_ps(acc[2][t], acc[3][t]));
     }
 }
 
-/* Adds one super-block of a slab, dequantized to w, times those at x[t]; 2 tokens or more. */
-static inline void f32_tile(const float *w, const float *const *x, int64_t tokens,
-                            float (*sums)[SLAB_ROWS])
+/* Chains first .. first+3. */
+AVX2_INLINE void f32_half(const float *w, const float *const *x, const int tokens, const int chains,
+                          const int first, __m256 *to)
+{
+    f32_chains(w, x, tokens, chains, first, to);
+    if (chains == 2) {
+        __m256 second[F32_TILE];
+        f32_chains(w, x, tokens, 2, first + 2, second);
+        for (int t = 0; t < tokens; t++)
+            to[t] = _mm256_add_ps(to[t], second[t]);
+    }
+}
+
+/* Two or three tokens need four chains at a time to hide the latency, more have registers for two
+ * only. */
+AVX2_INLINE void f32_tile_body(const float *w, const float *const *x, const int tokens,
+                               const int chains, float *sums)
+{
+    __m256 even[F32_TILE], odd[F32_TILE];
+    f32_half(w, x, tokens, chains, 0, even);
+    f32_half(w, x, tokens, chains, 4, odd);
+    for (int t = 0; t < tokens; t++) {
+        __m256 block = _mm256_add_ps(even[t], odd[t]);
+        float *sum = sums + t * SLAB_ROWS;
+        _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), block));
+    }
+}
+
+/* Adds one super-block of a panel, dequantized to w, times those at x[t], to the panel's part of the
+ * slab's sums; 2 tokens or more. */
+static inline void f32_tile(const float *w, const float *const *x, int64_t tokens, float *sums)
 {
     switch (tokens) {
-    case 2: f32_tile_body(w, x, 2, 2, sums); break;
-    case 3: f32_tile_body(w, x, 3, 2, sums); break;
-    case 4: f32_tile_body(w, x, 4, 1, sums); break;
-    case 5: f32_tile_body(w, x, 5, 1, sums); break;
-    default: f32_tile_body(w, x, 6, 1, sums); break;
+    case 2: f32_tile_body(w, x, 2, 4, sums); break;
+    case 3: f32_tile_body(w, x, 3, 4, sums); break;
+    case 4: f32_tile_body(w, x, 4, 2, sums); break;
+    case 5: f32_tile_body(w, x, 5, 2, sums); break;
+    default: f32_tile_body(w, x, 6, 2, sums); break;
     }
 }
 

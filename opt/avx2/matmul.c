@@ -132,15 +132,16 @@ static void slab_f32(const struct slab_task *task, struct f32_room *room)
         slab_pack(&from, b, b + 1, room->slab);
         for (int h = 0; h < 2; h++) {
             const uint8_t *panel = room->slab + h * PANEL_BYTES;
+            float *sums = room->sums[0] + h * PANEL_ROWS;
             if (task->n == 1)
-                (half ? f16_single : f32_single)(panel, x[0], room->sums[0] + h * PANEL_ROWS);
+                (half ? f16_single : f32_single)(panel, x[0], sums);
             else
-                (half ? f16_dequant : f32_dequant)(panel, room->w + h * PANEL_ROWS);
-        }
-        for (int64_t i = 0; task->n > 1 && i < tiles; i++) {
-            int64_t first = tile_start(task->n, tiles, i);
-            int64_t last = tile_start(task->n, tiles, i + 1);
-            f32_tile(room->w, x + first, last - first, room->sums + first);
+                (half ? f16_dequant : f32_dequant)(panel, room->w);
+            for (int64_t i = 0; task->n > 1 && i < tiles; i++) {
+                int64_t first = tile_start(task->n, tiles, i);
+                int64_t last = tile_start(task->n, tiles, i + 1);
+                f32_tile(room->w, x + first, last - first, sums + first * SLAB_ROWS);
+            }
         }
         for (int64_t i = 0; i < task->n; i++)
             x[i] += Q4_K_BLOCK;
