@@ -16,11 +16,13 @@
 #define AVX2_INLINE static inline __attribute__((always_inline))
 
 /* UNROLL: the loop that follows is unrolled, so that arrays indexed by its counter become
- * registers. */
+ * registers. NO_UNROLL: it is not. */
 #ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL    _Pragma("clang loop unroll(full)")
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
 #else
-#define UNROLL _Pragma("GCC unroll 64")
+#define UNROLL    _Pragma("GCC unroll 64")
+#define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 AVX2_INLINE __m256i load_bytes(const void *p)

@@ -105,8 +105,8 @@ static inline void f16_dequant(const uint8_t *panel, float *w)
     f32_dequant_body(panel, true, w);
 }
 
-/* One super-block times one token's, without the weights' detour through memory. */
-AVX2_INLINE __m256 f32_single_body(const uint8_t *panel, const bool half, const float *x)
+/* Adds one super-block of a panel times one token's, without the weights' detour through memory. */
+AVX2_INLINE void f32_single_body(const uint8_t *panel, const bool half, const float *x, float *sums)
 {
     __m256 scale[8], min[8], part[2];
     f32_scales(panel, scale, min);
@@ -127,17 +127,18 @@ AVX2_INLINE __m256 f32_single_body(const uint8_t *panel, const bool half, const 
         }
         part[odd] = _mm256_add_ps(_mm256_add_ps(acc[0], acc[1]), _mm256_add_ps(acc[2], acc[3]));
     }
-    return _mm256_add_ps(part[0], part[1]);
+    __m256 block = _mm256_add_ps(part[0], part[1]);
+    _mm256_storeu_ps(sums, _mm256_add_ps(_mm256_loadu_ps(sums), block));
 }
 
-static inline __m256 f32_single(const uint8_t *panel, const float *x)
+static inline void f32_single(const uint8_t *panel, const float *x, float *sums)
 {
-    return f32_single_body(panel, false, x);
+    f32_single_body(panel, false, x, sums);
 }
 
-static inline __m256 f16_single(const uint8_t *panel, const float *x)
+static inline void f16_single(const uint8_t *panel, const float *x, float *sums)
 {
-    return f32_single_body(panel, true, x);
+    f32_single_body(panel, true, x, sums);
 }
 
 /* The sum of `chains` (2 or 4) chains from `first` on, for each token. */
@@ -184,20 +185,21 @@ AVX2_INLINE void f32_half(const float *w, const float *const *x, const int token
 /* Two or three tokens need four chains at a time to hide the latency, more have registers for two
  * only. */
 AVX2_INLINE void f32_tile_body(const float *w, const float *const *x, const int tokens,
-                               const int chains, float (*sums)[PANEL_ROWS])
+                               const int chains, float *sums)
 {
     __m256 even[F32_TILE], odd[F32_TILE];
     f32_half(w, x, tokens, chains, 0, even);
     f32_half(w, x, tokens, chains, 4, odd);
     for (int t = 0; t < tokens; t++) {
         __m256 block = _mm256_add_ps(even[t], odd[t]);
-        _mm256_storeu_ps(sums[t], _mm256_add_ps(_mm256_loadu_ps(sums[t]), block));
+        float *sum = sums + t * SLAB_ROWS;
+        _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), block));
     }
 }
 
-/* Adds one super-block of a panel, dequantized to w, times those at x[t]; 2 tokens or more. */
-static inline void f32_tile(const float *w, const float *const *x, int64_t tokens,
-                            float (*sums)[PANEL_ROWS])
+/* Adds one super-block of a panel, dequantized to w, times those at x[t], to the panel's part of the
+ * slab's sums; 2 tokens or more. */
+static inline void f32_tile(const float *w, const float *const *x, int64_t tokens, float *sums)
 {
     switch (tokens) {
     case 2: f32_tile_body(w, x, 2, 4, sums); break;

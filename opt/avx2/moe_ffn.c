@@ -31,6 +31,7 @@ struct layer {
     const shape_t *shape;
     const args_t *args;
     enum matmul_class class;
+    const uint8_t *packed; /* gate, up, down; or NULL */
     int32_t *ids, *tpe, *pairs;
     float *weights, *gate, *up, *down;
     uint8_t *router_scratch, *lists[2], *work[2];
@@ -88,21 +89,25 @@ static int64_t lay_out(struct layer *layer, const shape_t *s, enum matmul_class 
 
 /* One of the three products; before there are lists, to prepare its sources. */
 static struct matmul_job job_of(const struct layer *layer, bool down, const uint8_t *w,
-                                const float *src, float *dst)
+                                int64_t matrix, const float *src, float *dst, int threads)
 {
-    struct q4_K_gemm_moe_id_shape product = product_of(layer->shape, down);
+    const shape_t *s = layer->shape;
+    struct q4_K_gemm_moe_id_shape product = product_of(s, down);
     struct q4_K_gemm_moe_id_args args = {w, src, layer->pairs, layer->tpe, NULL, dst};
     struct matmul matmul = avx2_moe_matmul_sizes(&product);
     avx2_moe_matmul_bind(&product, &args, layer->lists[down], &matmul);
-    return avx2_matmul_plan(&matmul, layer->class, layer->work[down]);
+    const uint8_t *packed = layer->packed;
+    if (packed)
+        packed += matrix * packed_bytes(s->experts, s->ffn, s->hidden);
+    return avx2_matmul_plan(&matmul, layer->class, packed, layer->work[down], threads);
 }
 
-static void plan_products(struct layer *layer)
+static void plan_products(struct layer *layer, int threads)
 {
     const args_t *a = layer->args;
-    layer->job_gate = job_of(layer, false, a->gate, a->x, layer->gate);
-    layer->job_up = job_of(layer, false, a->up, a->x, layer->up);
-    layer->job_down = job_of(layer, true, a->down, layer->gate, layer->down);
+    layer->job_gate = job_of(layer, false, a->gate, 0, a->x, layer->gate, threads);
+    layer->job_up = job_of(layer, false, a->up, 1, a->x, layer->up, threads);
+    layer->job_down = job_of(layer, true, a->down, 2, layer->gate, layer->down, threads);
 }
 
 static void route(const struct layer *layer)
@@ -113,7 +118,7 @@ static void route(const struct layer *layer)
     avx2_matmul_sources(&layer->job_gate);
 }
 
-static void list(struct layer *layer)
+static void list(struct layer *layer, int threads)
 {
     const shape_t *s = layer->shape;
     struct moe_ids_tpe_shape shape = {.experts = s->experts,
@@ -121,7 +126,7 @@ static void list(struct layer *layer)
                                       .tokens = s->tokens,
                                       .stride = s->tokens * s->top_k};
     avx2_moe_lists(&shape, layer->ids, layer->tpe, layer->pairs);
-    plan_products(layer);
+    plan_products(layer, threads);
 }
 
 /* h over gate, for the pairs of a list, elements of block b. */
@@ -133,7 +138,7 @@ static void activate(const struct layer *layer, const struct pair_list *pairs, i
         int64_t block = pairs->pairs[i] * blocks + b;
         float *gate = layer->gate + block * Q4_K_BLOCK;
         silu_mul(gate, layer->up + block * Q4_K_BLOCK, Q4_K_BLOCK, gate);
-        if (layer->class == MATMUL_I8)
+        if (layer->class != MATMUL_F32)
             i8_quantize(gate, 1, &quantized[block]);
     }
 }
@@ -162,15 +167,15 @@ static void combine(const struct layer *layer)
 }
 
 static const char *run_layer(enum matmul_class class, const shape_t *s, const args_t *args,
-                             void *scratch, int threads)
+                             const void *packed, void *scratch, int threads)
 {
     const char *illegal = assay_illegal(&moe_ffn_op, s, NULL);
     if (illegal)
         return illegal;
-    struct layer layer = {.shape = s, .args = args, .class = class};
+    struct layer layer = {.shape = s, .args = args, .class = class, .packed = packed};
     lay_out(&layer, s, class, scratch, threads);
     memset(layer.tpe, 0, (size_t)s->experts * sizeof(*layer.tpe));
-    plan_products(&layer);
+    plan_products(&layer, threads);
     int64_t blocks = assay_mul(s->tokens * s->top_k, s->hidden * (s->ffn / Q4_K_BLOCK));
     bool small = blocks >= 0 && blocks <= PARALLEL_BLOCKS;
 #pragma omp parallel num_threads(threads) if (threads > 1 && !small)
@@ -178,7 +183,7 @@ static const char *run_layer(enum matmul_class class, const shape_t *s, const ar
         route(&layer); /* each stage but the last ends when all threads have */
 #pragma omp barrier
 #pragma omp single
-        list(&layer);
+        list(&layer, threads);
         hidden(&layer);
         avx2_matmul_products(&layer.job_down);
         combine(&layer);
@@ -190,14 +195,20 @@ static const char *run_f32(const void *shape, const void *args, const void *prep
                            int threads)
 {
     (void)prepared;
-    return run_layer(MATMUL_F32, shape, args, scratch, threads);
+    return run_layer(MATMUL_F32, shape, args, NULL, scratch, threads);
 }
 
 static const char *run_i8(const void *shape, const void *args, const void *prepared, void *scratch,
                           int threads)
 {
     (void)prepared;
-    return run_layer(MATMUL_I8, shape, args, scratch, threads);
+    return run_layer(MATMUL_I8, shape, args, NULL, scratch, threads);
+}
+
+static const char *run_packed(const void *shape, const void *args, const void *prepared,
+                              void *scratch, int threads)
+{
+    return run_layer(MATMUL_I8_PACKED, shape, args, prepared, scratch, threads);
 }
 
 static int64_t scratch_f32(const void *shape, int threads)
@@ -208,6 +219,29 @@ static int64_t scratch_f32(const void *shape, int threads)
 static int64_t scratch_i8(const void *shape, int threads)
 {
     return lay_out(&(struct layer){0}, shape, MATMUL_I8, NULL, threads);
+}
+
+static int64_t scratch_packed(const void *shape, int threads)
+{
+    return lay_out(&(struct layer){0}, shape, MATMUL_I8_PACKED, NULL, threads);
+}
+
+static int64_t prepared_bytes(const void *shape)
+{
+    const shape_t *s = shape;
+    return assay_add(assay_mul(2, packed_bytes(s->experts, s->ffn, s->hidden)),
+                     packed_bytes(s->experts, s->hidden, s->ffn));
+}
+
+static void prepare(const void *shape, const void *args, void *prepared, int threads)
+{
+    const shape_t *s = shape;
+    const args_t *a = args;
+    uint8_t *to = prepared;
+    int64_t bytes = packed_bytes(s->experts, s->ffn, s->hidden);
+    pack_matrices(a->gate, s->experts, s->ffn, s->hidden, to, threads);
+    pack_matrices(a->up, s->experts, s->ffn, s->hidden, to + bytes, threads);
+    pack_matrices(a->down, s->experts, s->hidden, s->ffn, to + 2 * bytes, threads);
 }
 
 /* Of all parts but the products. */
@@ -247,4 +281,16 @@ const struct assay_kernel moe_ffn_avx2_i8 = {
     .depth = depth_i8,
     .scratch_bytes = scratch_i8,
     .run = run_i8,
+};
+
+const struct assay_kernel moe_ffn_avx2_i8_packed = {
+    .op = "moe_ffn",
+    .name = "avx2-i8-packed",
+    .tier = "avx2",
+    .numerics = ASSAY_I8,
+    .depth = depth_i8,
+    .prepared_bytes = prepared_bytes,
+    .prepare = prepare,
+    .scratch_bytes = scratch_packed,
+    .run = run_packed,
 };

@@ -8,8 +8,10 @@
  *   lines 32 .. 34  dwords 0, 1, 2 of each row's s[12]
  *   line 35         the eight d, then the eight dmin
  *
- * The same 144 bytes a row; the super-blocks of a panel follow each other. Rows past the matrix are
- * blocks of zero bytes, whose weights are +0.
+ * The same 144 bytes a row. Rows past the matrix are blocks of zero bytes, whose weights are +0.
+ *
+ * Kernels take two panels at a time, a slab: super-block 0 of one, of the other, super-block 1
+ * of one and so on, a single stream of memory. A packed matrix is its slabs in row order.
  */
 #ifndef ASSAY_OPT_AVX2_PANEL_H
 #define ASSAY_OPT_AVX2_PANEL_H
@@ -21,12 +23,14 @@
 #define PANEL_LINE    32
 #define PANEL_SCALES  (32 * PANEL_LINE)
 #define PANEL_HEADERS (35 * PANEL_LINE)
+#define SLAB_ROWS     (2 * PANEL_ROWS)
+#define SLAB_BYTES    (2 * PANEL_BYTES)
 
 /* Where a panel's rows are in the native layout. */
 struct panel_source {
     const uint8_t *row[PANEL_ROWS];
     int64_t step[PANEL_ROWS]; /* bytes from block to block */
-    const uint8_t *next;      /* the next eight rows, to be prefetched, or NULL */
+    const uint8_t *next;      /* the eight rows to be prefetched, or NULL */
 };
 
 /* The panel that starts at row `first` of `rows` rows of `blocks` super-blocks at w. */
@@ -40,9 +44,8 @@ static inline struct panel_source panel_source(const uint8_t *w, int64_t rows, i
         from.row[r] = exists ? w + (first + r) * blocks * Q4_K_BLOCK_BYTES : zero_block;
         from.step[r] = exists ? Q4_K_BLOCK_BYTES : 0;
     }
-    from.next = rows - first >= 2 * PANEL_ROWS
-                    ? w + (first + PANEL_ROWS) * blocks * Q4_K_BLOCK_BYTES
-                    : NULL;
+    int64_t next = first + SLAB_ROWS;
+    from.next = rows - next >= PANEL_ROWS ? w + next * blocks * Q4_K_BLOCK_BYTES : NULL;
     return from;
 }
 
@@ -70,8 +73,8 @@ AVX2_INLINE void panel_transpose(const uint8_t *const *row, int offset, __m256i 
 }
 
 /* Packs super-block `block` of the eight rows; `panel` is aligned to 32 bytes. Eight rows are as
- * many streams, more than hardware prefetch follows well: so the next eight, which are one piece of
- * memory, are fetched meanwhile into L2, a panel's share of bytes a block. */
+ * many streams, more than hardware prefetch follows well: so the eight rows that come next, which are
+ * one piece of memory, are fetched meanwhile into L2, a panel's share of bytes a block. */
 static inline void panel_pack(const struct panel_source *from, int64_t block, uint8_t *panel)
 {
     const uint8_t *row[PANEL_ROWS];
@@ -92,6 +95,49 @@ static inline void panel_pack(const struct panel_source *from, int64_t block, ui
         panel_transpose(row, 16 + 16 * group, line);
         for (int i = 0; i < 4; i++)
             store_bytes(panel + (4 * group + i) * PANEL_LINE, line[i]);
+    }
+}
+
+/* The slab that starts at row `first`. */
+struct slab_source {
+    struct panel_source half[2];
+};
+
+static inline struct slab_source slab_source(const uint8_t *w, int64_t rows, int64_t blocks,
+                                             int64_t first)
+{
+    return (struct slab_source){
+        {panel_source(w, rows, blocks, first), panel_source(w, rows, blocks, first + PANEL_ROWS)},
+    };
+}
+
+/* Packs super-blocks first .. last-1. */
+static inline void slab_pack(const struct slab_source *from, int64_t first, int64_t last,
+                             uint8_t *slab)
+{
+    for (int64_t b = first; b < last; b++, slab += SLAB_BYTES) {
+        panel_pack(&from->half[0], b, slab);
+        panel_pack(&from->half[1], b, slab + PANEL_BYTES);
+    }
+}
+
+/* Bytes of `matrices` packed matrices; -1 on overflow. */
+static inline int64_t packed_bytes(int64_t matrices, int64_t rows, int64_t k)
+{
+    int64_t blocks = assay_mul(divide_up(rows, SLAB_ROWS), k / Q4_K_BLOCK);
+    return assay_mul(assay_mul(matrices, blocks), SLAB_BYTES);
+}
+
+/* Packs matrices that stand one after the other. */
+static inline void pack_matrices(const uint8_t *w, int64_t matrices, int64_t rows, int64_t k,
+                                 uint8_t *packed, int threads)
+{
+    int64_t slabs = divide_up(rows, SLAB_ROWS), blocks = k / Q4_K_BLOCK;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < matrices * slabs; i++) {
+        const uint8_t *matrix = w + i / slabs * rows * blocks * Q4_K_BLOCK_BYTES;
+        struct slab_source from = slab_source(matrix, rows, blocks, i % slabs * SLAB_ROWS);
+        slab_pack(&from, 0, blocks, packed + i * blocks * SLAB_BYTES);
     }
 }
 

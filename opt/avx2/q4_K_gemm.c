@@ -11,7 +11,8 @@ typedef struct q4_K_gemm_args args_t;
 static struct matmul sizes(const void *shape)
 {
     const shape_t *s = shape;
-    return (struct matmul){.m = s->m, .k = s->k, .top_k = 1, .ne11 = 1, .sources = s->tokens};
+    return (struct matmul){
+        .m = s->m, .k = s->k, .matrices = 1, .top_k = 1, .ne11 = 1, .sources = s->tokens};
 }
 
 static void bind(const void *shape, const void *args, void *memory, struct matmul *matmul)
@@ -21,7 +22,7 @@ static void bind(const void *shape, const void *args, void *memory, struct matmu
     struct pair_list *all = memory;
     *all = (struct pair_list){.n = s->tokens};
     matmul->rows = s->m;
-    matmul->w = a->w + s->w_offset;
+    matmul->w = a->w ? a->w + s->w_offset : NULL;
     matmul->src = a->src;
     matmul->dst = a->dst;
     matmul->lists = all;
@@ -36,7 +37,5 @@ static int64_t lists_bytes(const void *shape)
 
 static const struct matmul_op op = {&q4_K_gemm_op, sizes, bind, lists_bytes};
 
-MATMUL_KERNEL(q4_K_gemm, f32, F32, 0)
-MATMUL_KERNEL(q4_K_gemm, i8, I8, 1)
-MATMUL_KERNEL(q4_K_gemm, i16, I16, 1)
-MATMUL_KERNEL(q4_K_gemm, i24, I24, 1)
+MATMUL_KERNEL(q4_K_gemm, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_ALL_INTEGER_KERNELS(q4_K_gemm)

@@ -18,6 +18,7 @@ struct matmul avx2_moe_matmul_sizes(const void *shape)
     return (struct matmul){
         .m = s->m,
         .k = s->k,
+        .matrices = s->experts,
         .top_k = s->top_k,
         .ne11 = s->ne11,
         .sources = assay_mul(s->tokens, s->ne11),
@@ -41,7 +42,7 @@ void avx2_moe_matmul_bind(const void *shape, const void *args, void *memory, str
         lists[matmul->n_lists] = (struct pair_list){a->ids + e * s->stride, pairs, e};
         matmul->n_lists += pairs > 0;
     }
-    matmul->w = a->w + s->w_offset;
+    matmul->w = a->w ? a->w + s->w_offset : NULL;
     matmul->src = a->src1;
     matmul->dst = a->dst;
     matmul->lists = lists;
@@ -55,8 +56,6 @@ int64_t avx2_moe_matmul_lists_bytes(const void *shape)
 static const struct matmul_op op = {&q4_K_gemm_moe_id_op, avx2_moe_matmul_sizes,
                                     avx2_moe_matmul_bind, avx2_moe_matmul_lists_bytes};
 
-MATMUL_KERNEL(q4_K_gemm_moe_id, f32, F32, 0)
-MATMUL_KERNEL(q4_K_gemm_moe_id, f16, F16, 0)
-MATMUL_KERNEL(q4_K_gemm_moe_id, i8, I8, 1)
-MATMUL_KERNEL(q4_K_gemm_moe_id, i16, I16, 1)
-MATMUL_KERNEL(q4_K_gemm_moe_id, i24, I24, 1)
+MATMUL_KERNEL(q4_K_gemm_moe_id, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_KERNEL(q4_K_gemm_moe_id, f16, "f16", MATMUL_F16, ASSAY_F16, .twin = 0)
+MATMUL_ALL_INTEGER_KERNELS(q4_K_gemm_moe_id)

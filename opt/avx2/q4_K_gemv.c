@@ -11,7 +11,8 @@ typedef struct q4_K_gemv_args args_t;
 static struct matmul sizes(const void *shape)
 {
     const shape_t *s = shape;
-    return (struct matmul){.m = s->n, .k = s->k, .top_k = 1, .ne11 = 1, .sources = 1};
+    return (struct matmul){
+        .m = s->n, .k = s->k, .matrices = 1, .top_k = 1, .ne11 = 1, .sources = 1};
 }
 
 static void bind(const void *shape, const void *args, void *memory, struct matmul *matmul)
@@ -21,7 +22,7 @@ static void bind(const void *shape, const void *args, void *memory, struct matmu
     const shape_t *s = shape;
     const args_t *a = args;
     matmul->rows = s->n;
-    matmul->w = a->w + s->w_offset;
+    matmul->w = a->w ? a->w + s->w_offset : NULL;
     matmul->src = a->x;
     matmul->dst = a->y;
     matmul->lists = &one;
@@ -36,7 +37,5 @@ static int64_t lists_bytes(const void *shape)
 
 static const struct matmul_op op = {&q4_K_gemv_op, sizes, bind, lists_bytes};
 
-MATMUL_KERNEL(q4_K_gemv, f32, F32, 0)
-MATMUL_KERNEL(q4_K_gemv, i8, I8, 1)
-MATMUL_KERNEL(q4_K_gemv, i16, I16, 1)
-MATMUL_KERNEL(q4_K_gemv, i24, I24, 1)
+MATMUL_KERNEL(q4_K_gemv, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_ALL_INTEGER_KERNELS(q4_K_gemv)

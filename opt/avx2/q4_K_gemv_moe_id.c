@@ -65,7 +65,5 @@ static void bind(const void *shape, const void *args, void *memory, struct matmu
 
 static const struct matmul_op op = {&q4_K_gemv_moe_id_op, sizes, bind, lists_bytes};
 
-MATMUL_KERNEL(q4_K_gemv_moe_id, f32, F32, 0)
-MATMUL_KERNEL(q4_K_gemv_moe_id, i8, I8, 1)
-MATMUL_KERNEL(q4_K_gemv_moe_id, i16, I16, 1)
-MATMUL_KERNEL(q4_K_gemv_moe_id, i24, I24, 1)
+MATMUL_KERNEL(q4_K_gemv_moe_id, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_ALL_INTEGER_KERNELS(q4_K_gemv_moe_id)
