@@ -1,0 +1,433 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""What the goals say of reports of `assay bench` and `assay check`: a table in Markdown.
+
+    table.py GOALS.json OUT.md REPORT.json...
+
+A kernel that failed any check of any of the reports counts as not measured. Exit status: 0 the table
+is written, whatever it says; 2 bad input.
+"""
+import itertools
+import os
+import random
+import re
+import statistics
+import sys
+
+from reading import Bad, read_goals, read_reports
+
+RESAMPLES = 1000
+
+
+class Missing(Exception):
+    """Why something was not measured."""
+
+
+# ---- what was measured ----
+
+def samples_of(timing):
+    """Those that count, block by block."""
+    return [[ns for i, ns in enumerate(block["ns"])
+             if timing["noisy"] or i not in block["disturbed"]] for block in timing["blocks"]]
+
+
+def quantile(ordered, fraction):
+    at = fraction * (len(ordered) - 1)
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def ratio_interval(above, below, paired):
+    """95 % interval of the ratio of two medians by the bootstrap: blocks are drawn with replacement, then
+    samples within them. Of kernels that were timed in the same blocks, the same blocks are drawn."""
+    a, b = samples_of(above), samples_of(below)
+    if paired and len(a) == len(b):
+        both = [(x, y) for x, y in zip(a, b) if x and y]
+        a, b = [x for x, _ in both], [y for _, y in both]
+    else:
+        paired = False
+        a, b = [x for x in a if x], [y for y in b if y]
+    if not a or not b:
+        raise Missing("no two samples were taken in peace")
+    rng = random.Random(1)
+    ratios = []
+    for _ in range(RESAMPLES):
+        rows = [rng.randrange(len(a)) for _ in a]
+        columns = rows if paired else [rng.randrange(len(b)) for _ in b]
+        top = [ns for i in rows for ns in rng.choices(a[i], k=len(a[i]))]
+        bottom = [ns for i in columns for ns in rng.choices(b[i], k=len(b[i]))]
+        ratios.append(statistics.median(top) / statistics.median(bottom))
+    ratios.sort()
+    return quantile(ratios, 0.025), quantile(ratios, 0.975)
+
+
+class Measured:
+    """The reports' timings and checks, by case, kernel and mode."""
+
+    def __init__(self, reports):
+        self.timings, self.failed, self.verdicts, self.homes = {}, {}, {}, {}
+        for report in reports:
+            for result in report["results"]:
+                key, name = result["case"], result["kernel"].split("/", 1)[1]
+                self.verdicts[key, name] = result
+                if result["verdict"] not in ("PASS", "SKIPPED"):
+                    self.failed.setdefault(result["kernel"], result)
+            for timing in report["timings"]:
+                if timing["aa"]:
+                    continue
+                key, name = timing["case"], timing["kernel"].split("/", 1)[1]
+                where = key, name, timing["mode"]
+                if where in self.timings:
+                    raise Bad(f"{report['path']}: {timing['kernel']} on '{key}' was timed in "
+                              f"{self.homes[where]['path']}, too")
+                self.timings[where], self.homes[where] = timing, report
+
+    def matching(self, key, pattern, mode):
+        """All timings of kernels of that name; why there is none, if there is none."""
+        found = [(name, timing) for (case, name, of), timing in self.timings.items()
+                 if case == key and of == mode and re.fullmatch(pattern, name)]
+        good = [pair for pair in found if pair[1]["kernel"] not in self.failed]
+        if good:
+            return good
+        for name, timing in found:
+            result = self.failed[timing["kernel"]]
+            raise Missing(f"{name} {result['verdict']} on `{result['case']}`")
+        for (case, name), result in self.verdicts.items():
+            if case == key and re.fullmatch(pattern, name) and result["verdict"] != "PASS":
+                raise Missing(f"{name} {result['verdict']}: {result['reason'] or 'no reason given'}")
+        raise Missing(f"no kernel `{pattern}` was timed {mode}")
+
+    def fastest(self, key, pattern, mode):
+        return min(self.matching(key, pattern, mode), key=lambda pair: pair[1]["median_ns"])
+
+    def home(self, key, name, mode):
+        return self.homes[key, name, mode]
+
+    def cases(self):
+        return sorted({case for case, _, _ in self.timings})
+
+
+# ---- goals ----
+
+def expand(template):
+    """The keys of a template: {1,2} and {1..3} stand for each of these."""
+    parts = re.split(r"\{([^}]*)\}", template)
+    choices = []
+    for text in parts[1::2]:
+        span = re.fullmatch(r"(\d+)\.\.(\d+)", text)
+        choices.append([str(i) for i in range(int(span[1]), int(span[2]) + 1)] if span
+                       else text.split(","))
+    for chosen in itertools.product(*choices):
+        yield "".join(itertools.chain(*zip(parts[::2], [*chosen, ""])))
+
+
+class Figure:
+    """One measurement for a goal, or why there is none."""
+
+    def __init__(self, key, mode):
+        self.key, self.mode = key, mode
+        self.value = self.interval = self.name = self.timing = self.missing = self.other = None
+        self.noisy = False
+
+    def fill(self, name, timing, value, interval, other=None):
+        self.name, self.timing, self.value = name, timing, value
+        self.interval = interval
+        self.other = other[0] if other else None
+        self.noisy = timing["noisy"] or bool(other and other[1]["noisy"])
+
+
+def share(figure, goal, measured, name, timing):
+    """Of the time that a ceiling allows at least: the ceiling's time over the kernel's."""
+    low, high = timing["interval_ns"]
+    if goal["share_of"] == "nt_store":
+        level = [level for level in measured.home(figure.key, name, figure.mode)["ceilings"]["threads"]
+                 if level["threads"] == timing["threads"]]
+        if not level or not level[0]["nt_store_gb_per_s"]:
+            raise Missing("the ceilings have no non-temporal store")
+        least = timing["written_bytes"] / level[0]["nt_store_gb_per_s"]
+    else:
+        ceiling = timing["ceiling"]
+        if not ceiling:
+            raise Missing("its ceiling is not known")
+        if goal["share_of"] not in ("any", ceiling["kind"]):
+            raise Missing(f"what binds it is {ceiling['name']}")
+        least = ceiling["ns"]
+    figure.fill(name, timing, least / timing["median_ns"], (least / high, least / low))
+
+
+def speed(figure, goal, measured, name, timing):
+    """How many times as fast as the other: the other's time over the kernel's."""
+    other = measured.fastest(figure.key, goal["faster_than"], figure.mode)
+    paired = measured.home(figure.key, name, figure.mode) is \
+        measured.home(figure.key, other[0], figure.mode)
+    if not paired:
+        raise Missing("the two were not timed in one run")
+    figure.fill(name, timing, other[1]["median_ns"] / timing["median_ns"],
+                ratio_interval(other[1], timing, True), other)
+
+
+def figures_of_kernels(goal, keys, measured):
+    """For each case the fastest kernel of the goal's name, or every one."""
+    for key in keys:
+        try:
+            found = measured.matching(key, goal["kernel"], goal["mode"])
+        except Missing as why:
+            if goal["cases"] != "*":
+                figure = Figure(key, goal["mode"])
+                figure.missing = str(why)
+                yield figure
+            continue
+        if not goal.get("every"):
+            found = [min(found, key=lambda pair: pair[1]["median_ns"])]
+        for name, timing in found:
+            figure = Figure(key, goal["mode"])
+            try:
+                if "share_of" in goal:
+                    share(figure, goal, measured, name, timing)
+                elif "faster_than" in goal:
+                    speed(figure, goal, measured, name, timing)
+                else:
+                    each = goal["ns_each"]
+                    figure.fill(name, timing, timing["median_ns"] / each,
+                                tuple(ns / each for ns in timing["interval_ns"]))
+            except Missing as why:
+                if goal["cases"] == "*":
+                    continue
+                figure.missing, figure.name = str(why), name
+            yield figure
+
+
+def change(before, after, goal, measured, by_work):
+    """From one case to the next: times as fast, or, by work, as many GFLOP/s."""
+    figure = Figure(after, goal["mode"])
+    try:
+        _, first = measured.fastest(before, goal["kernel"], goal["mode"])
+        name, second = measured.fastest(after, goal["kernel"], goal["mode"])
+        work = second["flop"] / first["flop"] if by_work else 1
+        low, high = ratio_interval(first, second, False)
+        figure.fill(name, second, work * first["median_ns"] / second["median_ns"],
+                    (work * low, work * high), (name, first))
+        figure.other = None
+    except Missing as why:
+        figure.missing = str(why)
+    return figure
+
+
+def figures_of(goal, sets, measured):
+    keys = measured.cases() if goal["cases"] == "*" else \
+        [key for template in sets[goal["cases"]] for key in expand(template)]
+    if goal.get("steps"):
+        return [change(before, after, goal, measured, True)
+                for before, after in zip(keys, keys[1:])]
+    if goal.get("scaling"):
+        return [change(key, key.replace(" threads=1 ", " threads=2 "), goal, measured, False)
+                for key in keys if " threads=1 " in key]
+    return list(figures_of_kernels(goal, keys, measured))
+
+
+def wants_more(goal):
+    return "at_most" not in goal and "ns_each" not in goal
+
+
+def meets(goal, value):
+    if "at_most" in goal:
+        return value <= goal["at_most"]
+    return value >= goal["at_least"]
+
+
+def verdict(goal, figure):
+    if figure.missing:
+        return f"not measured: {figure.missing}"
+    if "at_least" not in goal and "at_most" not in goal:
+        return "shown" + (", noisy" if figure.noisy else "")
+    low, high = figure.interval
+    best = high if goal.get("within_noise") else figure.value
+    words = "reached" if meets(goal, best) else "not reached"
+    if not goal.get("within_noise") and meets(goal, low) != meets(goal, high):
+        words += ", close"
+    return words + (", noisy" if figure.noisy else "")
+
+
+# ---- words ----
+
+def number(value):
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def span(goal, figure):
+    unit = " ns" if "ns_each" in goal else " x" if "faster_than" in goal or goal.get("scaling") \
+        else ""
+    low, high = figure.interval
+    return f"{number(figure.value)}{unit} [{number(low)}, {number(high)}]"
+
+
+def aim(goal):
+    what = {"int8": "of the int8 peak", "f32": "of the FMA peak", "read": "of the read ceiling",
+            "store": "of the store ceiling", "nt_store": "of NT fill",
+            "any": "of the ceiling that binds"}.get(goal.get("share_of"))
+    if "faster_than" in goal:
+        what = f"x `{goal['faster_than']}`"
+    elif "ns_each" in goal:
+        what = "ns"
+    elif not what:
+        what = "x one thread" if goal.get("scaling") else "of the step before"
+    text = what
+    if "at_least" in goal:
+        text = f"≥ {goal['at_least']:g} {what}"
+    elif "at_most" in goal:
+        text = f"≤ {goal['at_most']:g} {what}"
+    if goal.get("within_noise"):
+        text += ", within the noise"
+    return text + (f"; stretch {goal['stretch']:g}" if "stretch" in goal else "")
+
+
+def short(key):
+    """A case without what all cases of a model have in common."""
+    drop = ("experts=128", "top_k=8", "routing=uniform", "fill=model", "seed=1", "seed=2")
+    return " ".join(word for word in key.split() if word not in drop)
+
+
+def time_of(ns):
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.3g} ns"
+
+
+def summary_line(goal, figures):
+    there = [figure for figure in figures if not figure.missing]
+    why = sorted({figure.missing for figure in figures if figure.missing})
+    if not there:
+        reason = "; ".join(why) or "there is no such case"
+        return f"| {goal['work']} | {aim(goal)} | - | - | **not measured**: {reason} |"
+    order = sorted(there, key=lambda figure: figure.value, reverse=not wants_more(goal))
+    worst, best = order[0], order[-1]
+    has_goal = "at_least" in goal or "at_most" in goal
+    reached = sum(verdict(goal, figure).startswith("reached") for figure in there)
+    if not has_goal:
+        words = "shown"
+    elif reached == len(figures):
+        words = "**reached**"
+    elif reached == len(there):
+        words = f"**reached** where measured, {reached} of {len(figures)}"
+    else:
+        words = f"**not reached**: {reached} of {len(figures)} are"
+    if has_goal and any(", close" in verdict(goal, figure) for figure in there):
+        words += ", some close"
+    if any(figure.noisy for figure in there):
+        words += ", some noisy"
+    if why:
+        words += f"; {len(figures) - len(there)} not measured: {'; '.join(why)}"
+    where = f"{short(worst.key)}" if len(there) > 1 else "-"
+    values = span(goal, worst) if len(there) == 1 else \
+        f"{span(goal, worst)} to {number(best.value)}"
+    return f"| {goal['work']} | {aim(goal)} | {values} | {where} | {words} |"
+
+
+def detail_line(goal, figure):
+    if figure.missing:
+        return f"| {short(figure.key)} | {figure.mode} | {figure.name or '-'} | - | - | - " \
+            f"| {verdict(goal, figure)} |"
+    timing = figure.timing
+    ceiling = timing["ceiling"]
+    of = f"{ceiling['fraction']:.3f} {ceiling['name']}" if ceiling else "-"
+    low, high = timing["interval_ns"]
+    call = f"{time_of(timing['median_ns'])} [{time_of(low)}, {time_of(high)}]"
+    value = span(goal, figure) + (f", {figure.other}" if figure.other else "")
+    return f"| {short(figure.key)} | {figure.mode} | {figure.name} | {call} | {of} | {value} " \
+        f"| {verdict(goal, figure)} |"
+
+
+def percent(value):
+    return "unknown" if value is None else f"{100 * value:.2g} %"
+
+
+def context_lines(reports):
+    timed = [report for report in reports if report["timings"]]
+    context = timed[0]["context"]
+    build = context["build"]
+    yield f"{context['cpu']}, {context['cpus']} CPUs, {context['machine']}; caches " \
+        f"{context['l1d_bytes']}, {context['l2_bytes']}, {context['llc_bytes']} bytes. Commit " \
+        f"{build['commit']}, {build['compiler']}."
+    yield ""
+    yield "| report | when | minutes | checks | load at start | steal | samples disturbed | A/A |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for report in reports:
+        noise, about = report["noise"], report["context"]
+        bad = sum(r["verdict"] not in ("PASS", "SKIPPED") for r in report["results"])
+        skipped = sum(r["verdict"] == "SKIPPED" for r in report["results"])
+        checks = f"{len(report['results']) - skipped - bad} passed, {bad} failed, {skipped} skipped"
+        words = ["-", "-"]
+        if noise:
+            words = [percent(noise["disturbed"] / max(1, noise["samples"])),
+                     percent(noise["aa_spread"]) + (", too noisy" if noise["too_noisy"] else "")]
+        yield f"| {os.path.basename(report['path'])}{'' if report['complete'] else ' (partial)'} " \
+            f"| {about['time']} | {report['elapsed_seconds'] / 60:.1f} | {checks} " \
+            f"| {about['load_1min']:.2f} | {percent(about['steal_share'])} " \
+            f"| {words[0]} | {words[1]} |"
+    yield ""
+    for report in timed:
+        yield f"Ceilings of {os.path.basename(report['path'])}: " + "; ".join(ceilings(report)) + "."
+
+
+def ceilings(report):
+    for peak in report["ceilings"]["peaks"]:
+        if peak["tier"] in ("avx2", "avx512vnni"):
+            yield f"{peak['tier']}, {peak['threads']} threads: FMA {peak['f32_gflops']:.0f} " \
+                f"GFLOP/s, int8 {peak['int8_gops']:.0f} GOP/s"
+    for level in report["ceilings"]["threads"]:
+        yield f"{level['threads']} threads: memory read {level['read'][-1]['gb_per_s']:.1f}, NT " \
+            f"fill {level['nt_store_gb_per_s']:.1f} GB/s" + \
+            (f", fork and join {level['fork_join_ns']:.0f} ns" if level["fork_join_ns"] else "")
+
+
+INTRODUCTION = """# Figures
+
+By `tests/figures/run.sh`; the goals are in `tests/figures/goals.json`. What is compared was timed
+interleaved in one run. A share is the time that the machine's ceiling, measured at the start of that run,
+allows at least over the kernel's; "x" is how many times as fast, the other's median over ours. In
+brackets are 95 % intervals: of a time as the report has it, of a ratio by the same bootstrap over blocks and the
+samples in them (1000 times; of kernels in one run the same blocks are drawn for both). "close": the goal lies
+within the interval. "noisy": too many samples were disturbed, and all are used. Of several kernels
+of a name the fastest counts, on both sides.
+"""
+
+
+def write(path, lines):
+    beside = f"{path}.{os.getpid()}"
+    try:
+        with open(beside, "w", encoding="utf-8") as out:
+            out.write("\n".join(lines) + "\n")
+        os.replace(beside, path)
+    except OSError as error:
+        if os.path.exists(beside):
+            os.unlink(beside)
+        raise Bad(f"{path}: cannot write: {error.strerror}") from error
+
+
+def main(arguments):
+    if len(arguments) < 3:
+        raise Bad("usage: table.py GOALS.json OUT.md REPORT.json...")
+    sets, goals = read_goals(arguments[0])
+    reports = read_reports(arguments[2:])
+    measured = Measured(reports)
+    lines = [INTRODUCTION, *context_lines(reports), "", "## Goals", "",
+             "| work | goal | worst to best | worst at | |", "|---|---|---|---|---|"]
+    details = ["", "## Each case"]
+    for goal in goals:
+        figures = figures_of(goal, sets, measured)
+        lines.append(summary_line(goal, figures))
+        details += ["", f"{goal['work']}: {aim(goal)}", "",
+                    "| case | mode | kernel | a call | of ceiling | measured | |",
+                    "|---|---|---|---|---|---|---|",
+                    *(detail_line(goal, figure) for figure in figures)]
+    write(arguments[1], lines + details)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Bad as bad:
+        print(f"table.py: {bad}", file=sys.stderr)
+        sys.exit(2)
