@@ -14,7 +14,9 @@ import re
 import statistics
 import sys
 
-from reading import Bad, read_goals, read_reports
+sys.dont_write_bytecode = True  # beside the sources
+
+from reading import Bad, read_goals, read_reports  # noqa: E402
 
 RESAMPLES = 1000
 
