@@ -85,6 +85,7 @@ def base():
         timing(key(1), "op/ours", 2e6), timing(key(1), "op/ours-slow", 9e6),
         timing(key(1), "op/peer:a", 4e6), timing(key(1), "op/peer:b", 8e6),
         timing(key(1), "op/loud", 2e6, noisy=True), timing(key(1), "op/wide", 2e6, spread=0.3),
+        timing(key(1), "op/fast", 0.96e6),
         timing(key(1, 2), "op/ours", 1.25e6, threads=2),
         timing(key(2), "op/ours", 2.5e6, flop=2e6), timing(key(3), "op/ours", 4e6, flop=2.5e6)])
 
@@ -101,6 +102,8 @@ def check_verdicts(directory):
         ({"share_of": "int8", "at_least": 0.49}, ["0.5 [", "**reached**"]),
         ({"share_of": "int8", "at_least": 0.51}, ["0.5 [", "**not reached**"]),
         ({"share_of": "read", "at_least": 0.1}, ["**not measured**", "what binds it is int8 dot"]),
+        ({"kernel": "fast", "share_of": "int8", "at_least": 0.5},
+         ["**not measured**", "at 1.04 of the ceiling"]),
         ({"share_of": "nt_store", "at_least": 0.04}, ["0.05 [", "**reached**"]),
         ({"share_of": "nt_store", "at_least": 0.06}, ["0.05 [", "**not reached**"]),
         ({"ns_each": 1000, "at_most": 2100}, ["2000 ns [", "**reached**"]),
