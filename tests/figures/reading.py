@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads goals and reports for table.py, strictly as far as it uses them."""
+"""Reads goals and reports, strictly as far as the table uses them."""
 import json
 import re
 

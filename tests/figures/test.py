@@ -19,7 +19,7 @@ FAILURES = []
 
 sys.dont_write_bytecode = True  # beside the sources
 sys.path.insert(0, str(TABLE.parent))
-import table  # noqa: E402
+from measuring import expand, ratio_interval  # noqa: E402
 from reading import read_goals  # noqa: E402
 
 
@@ -153,14 +153,14 @@ def check_interval():
     """Of a ratio: about it, wider where samples scatter, and of blocks drawn in pairs narrower where
     these differ."""
     calm = timing("c", "op/a", 2e6), timing("c", "op/b", 1e6)
-    low, high = table.ratio_interval(*calm, True)
+    low, high = ratio_interval(*calm, True)
     if not 1.99 < low <= 2 <= high < 2.01:
         complain(f"the interval of 2 is {low} to {high}")
     for factor, *blocks in ((1.0,), *zip((1.5, 2.0), calm[0]["blocks"][1:], calm[1]["blocks"][1:])):
         for block in blocks:
             block["ns"] = [factor * ns for ns in block["ns"]]
-    paired = table.ratio_interval(*calm, True)
-    alone = table.ratio_interval(*calm, False)
+    paired = ratio_interval(*calm, True)
+    alone = ratio_interval(*calm, False)
     if paired[1] - paired[0] > 0.05 or alone[1] - alone[0] < 0.5:
         complain(f"blocks that differ: {paired} in pairs, {alone} else")
 
@@ -219,7 +219,7 @@ def check_goals():
     sets, _ = read_goals(GOALS)
     for name, templates in sets.items():
         for template in templates:
-            for case in table.expand(template):
+            for case in expand(template):
                 if case not in keys:
                     complain(f"set \"{name}\": cases/figures has no {case}")
 
