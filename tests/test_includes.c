@@ -5,6 +5,7 @@
  *   ref/         libc; ref/
  *   opt/<tier>/  libc, intrinsics, OpenMP; ref/, opt/<tier>/, opt/partition.h
  *   opt/peers/   libc, public headers of ggml; ref/, opt/peers/
+ *   opt/usual/   libc, OpenMP; ref/, opt/usual/, the table of kernels and what the CPU can run
  *   opt/         libc, CPUID; ref/, opt/
  *   harness/     anything but intrinsics, OpenMP and ggml; harness/, and of the others only the headers
  *                below; GSL and jansson only in the files below (main may set GSL's error handler)
@@ -31,6 +32,8 @@ static const char *const libc[] = {
 static const char *const tier_system[] = {"immintrin.h", "omp.h"};
 static const char *const peers_system[] = {"ggml.h", "ggml-backend.h", "ggml-cpu.h"};
 static const char *const opt_system[] = {"cpuid.h"};
+static const char *const usual_system[] = {"omp.h"};
+static const char *const usual_own[] = {"opt/kernels.h", "opt/cpu.h"};
 static const char *const harness_own[] = {"ref/op.h",      "ref/kernel.h",        "ref/layer.h",
                                           "ref/f16.h",     "ref/activation_i8.h", "opt/cpu.h",
                                           "opt/kernels.h", "opt/probes.h",        "opt/team.h"};
@@ -90,6 +93,8 @@ static bool own_allowed(const char *file, const char *header)
         return false;
     if (starts(file, "ref/"))
         return starts(header, "ref/");
+    if (starts(file, "opt/usual/") && IN(header, usual_own))
+        return true;
     if (tier_of(file, tier, sizeof(tier)))
         return starts(header, "ref/") || starts(header, tier) ||
                (!starts(file, "opt/peers/") && strcmp(header, "opt/partition.h") == 0);
@@ -107,6 +112,8 @@ static bool system_allowed(const char *file, const char *header)
         return IN(header, libc);
     if (starts(file, "opt/peers/"))
         return IN(header, libc) || IN(header, peers_system);
+    if (starts(file, "opt/usual/"))
+        return IN(header, libc) || IN(header, usual_system);
     if (tier_of(file, tier, sizeof(tier)))
         return IN(header, libc) || IN(header, tier_system);
     if (starts(file, "opt/"))
@@ -331,6 +338,11 @@ static const struct sample {
     {"opt/peers/c.c", "#include \"opt/avx2/b.h\"",
      "opt/peers/c.c:1: must not include opt/avx2/b.h"},
     {"opt/peers/d.c", "#include <immintrin.h>", "opt/peers/d.c:1: must not include immintrin.h"},
+    {"opt/usual/a.c", "#include <omp.h>\n#include \"opt/kernels.h\"\n#include \"opt/usual/b.h\"",
+     NULL},
+    {"opt/usual/b.h", "#include \"opt/peers/b.h\"",
+     "opt/usual/b.h:1: must not include opt/peers/b.h"},
+    {"opt/usual/c.c", "#include <immintrin.h>", "opt/usual/c.c:1: must not include immintrin.h"},
     {"harness/report.c", "#include <jansson.h>\n#include \"harness/case.h\"\n#include \"ref/op.h\"",
      NULL},
     {"harness/random.c", "#include <gsl/gsl_sort.h>\n#include <unistd.h>\n/* good_op_name */",
@@ -364,7 +376,8 @@ static void write_text(const char *root, const char *name, const char *text)
 static void test_bad_tree(void)
 {
     char root[] = "/tmp/assay-test-includes-XXXXXX", path[1024];
-    static const char *const directories[] = {"ref", "opt", "opt/avx2", "opt/peers", "harness"};
+    static const char *const directories[] = {"ref",       "opt",       "opt/avx2",
+                                              "opt/peers", "opt/usual", "harness"};
     CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(root));
     for (size_t i = 0; i < COUNT(directories); i++) {
         snprintf(path, sizeof(path), "%s/%s", root, directories[i]);
