@@ -222,10 +222,8 @@ static bool output(const struct ab *ab, const struct side *sides, const struct o
         all.count += compare_pair(&ab->pairs[p], &all.items[all.count]);
     if (done) {
         all.n_unmatched = list_unmatched(ab, all.unmatched);
-        comparisons_print(&all);
         *status = comparisons_status(&all, options->fail_on);
-        done = (!options->json || comparisons_write_json(&all, options->json, error)) &&
-               (!options->markdown || comparisons_write_markdown(&all, options->markdown, error));
+        done = comparisons_output(&all, options->json, options->markdown, error);
     }
     free(all.items);
     free(all.unmatched);
@@ -253,7 +251,8 @@ int ab_command(const struct options *options, struct error *error)
         sandbox_disable();
     else
         interrupt_hold();
-    bool done = context_read(&context, options->features, error) &&
+    bool done = comparisons_writable(options->json, options->markdown, error) &&
+                context_read(&context, options->features, error) &&
                 load_both(&ab, sides, options, &first_path, error) &&
                 load_ab_cases(&ab.cases, options, first_path, error);
     ab.llc_bytes = context.llc_bytes > 0 ? context.llc_bytes : (int64_t)32 << 20;

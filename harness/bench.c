@@ -7,6 +7,7 @@
 
 #include "harness/interrupt.h"
 #include "harness/noise.h"
+#include "harness/plain_read.h"
 
 #define MIN_SAMPLES 1 /* in a block */
 #define SLOW_BLOCKS 3 /* of one sample each */
@@ -19,6 +20,9 @@ struct bench {
     int pass;
     struct bench_noise *noise;
     struct timings *timings;
+    const struct result *plain_read; /* the last contender's, or NULL */
+    double read_ns[BLOCK_MAX_SAMPLES];
+    size_t n_read_ns;
 };
 
 /* What the calls of a mode cost on average. */
@@ -58,7 +62,9 @@ static void plan(struct bench *bench, struct result **passed, int threads)
         struct arm *arm = &blocks->arms[a];
         arm->contender = is_aa(bench, a) ? 0 : a / 2;
         arm->mode = a % 2 == 0 ? HOT : COLD;
-        arm->off = is_aa(bench, a) || (arm->mode == COLD && !bench->variants.has_weights);
+        bool reads =
+            arm->contender < blocks->n_contenders && passed[arm->contender] == bench->plain_read;
+        arm->off = is_aa(bench, a) || (arm->mode == COLD ? !bench->variants.has_weights : reads);
     }
     for (size_t c = 0; c < blocks->n_contenders; c++) {
         blocks->contenders[c].result = passed[c];
@@ -74,8 +80,9 @@ static size_t fastest(const struct bench *bench, enum bench_mode mode)
     for (size_t c = 0; c < blocks->n_contenders; c++) {
         const struct contender *contender = &blocks->contenders[c];
         bool reference = contender->result->kernel->abi == bench->variants.item->op->reference;
-        if (blocks->arms[2 * c + mode].off || contender->slow ||
-            (reference && blocks->n_contenders > 1))
+        bool alone = blocks->n_contenders == 1 + (size_t)(bench->plain_read != NULL);
+        if (blocks->arms[2 * c + mode].off || contender->slow || (reference && !alone) ||
+            contender->result == bench->plain_read)
             continue;
         if (best == blocks->n_contenders ||
             contender->call_ns[mode] < blocks->contenders[best].call_ns[mode])
@@ -146,6 +153,29 @@ static void fail_wrong(struct bench *bench)
     }
 }
 
+/* Disturbed samples too: their median is for what memory did, not for what it can do. */
+static void collect_read(struct bench *bench, const struct arm *arm)
+{
+    for (int i = 0; i < arm->count; i++) {
+        if (bench->n_read_ns < BLOCK_MAX_SAMPLES)
+            bench->read_ns[bench->n_read_ns++] = arm->ns[i];
+    }
+}
+
+/* The cold timings of the case learn what memory did beside them. */
+static void note_read(struct bench *bench)
+{
+    if (bench->n_read_ns == 0)
+        return;
+    sort_samples(bench->read_ns, bench->n_read_ns);
+    double rate = plain_read_bytes() / quantile(bench->read_ns, bench->n_read_ns, 0.5);
+    for (size_t t = 0; t < bench->timings->count; t++) {
+        struct timing *timing = &bench->timings->items[t];
+        if (timing->result->item == bench->variants.item && timing->mode == COLD)
+            timing->plain_read = rate;
+    }
+}
+
 /* Takes what a block measured over into the timings. */
 static bool collect(struct bench *bench, struct error *error)
 {
@@ -154,6 +184,10 @@ static bool collect(struct bench *bench, struct error *error)
         if (arm->off)
             continue;
         struct contender *contender = &bench->blocks.contenders[arm->contender];
+        if (contender->result == bench->plain_read) {
+            collect_read(bench, arm);
+            continue;
+        }
         struct timing *timing =
             timings_get(bench->timings, contender->result, arm->mode, is_aa(bench, a), error);
         if (!timing)
@@ -240,6 +274,7 @@ static bool time_passed(struct bench *bench, struct result **passed, size_t n_pa
     plan_arms(bench);
     keep_calls(bench);
     bool taken = interrupted() || take_blocks(bench, error);
+    note_read(bench);
     *bench->noise =
         (struct bench_noise){bench->blocks.notes->chain_ghz, bench->blocks.notes->gate, threads};
     return taken;
@@ -249,7 +284,7 @@ bool bench_case(const struct assay_case *item, struct result *results, size_t n_
                 const struct check_options *check, const struct bench_options *options, int pass,
                 struct bench_noise *noise, struct timings *timings, struct error *error)
 {
-    struct result *passed[BLOCK_MAX_CONTENDERS];
+    struct result *passed[BLOCK_MAX_CONTENDERS + 1];
     size_t n_passed = 0;
     for (size_t i = 0; i < n_results; i++) {
         if (results[i].verdict != PASS)
@@ -261,8 +296,13 @@ bool bench_case(const struct assay_case *item, struct result *results, size_t n_
     if (n_passed == 0)
         return true;
     struct bench bench = {.options = options, .pass = pass, .noise = noise, .timings = timings};
-    bool done = variants_make(&bench.variants, item, options->llc_bytes, error) &&
-                time_passed(&bench, passed, n_passed, check, error);
+    bool done = variants_make(&bench.variants, item, options->llc_bytes, error);
+    if (done && bench.variants.has_weights) {
+        double bytes = mean_cost(&bench.variants, COLD).weight_bytes;
+        bench.plain_read = passed[n_passed] = plain_read_of(item, bytes, options->features);
+        n_passed += bench.plain_read != NULL;
+    }
+    done = done && time_passed(&bench, passed, n_passed, check, error);
     blocks_free(&bench.blocks);
     variants_free(&bench.variants);
     return done;

@@ -4,7 +4,8 @@
  * (harness/block.h).
  *
  * Arms are kernels in modes, hot and cold; cold only for ops that have weights. The fastest kernel is
- * timed twice in every mode: how far its two arms are apart is what the machine's noise does. A
+ * timed twice in every mode: how far its two arms are apart is what the machine's noise does. Beside
+ * cold arms one only reads as many bytes of weights (harness/plain_read.h). A
  * disturbed sample (harness/noise.h) does not count and is taken again, but not more than once.
  * Calls of a tenth of a second or more are timed three times, cold only.
  */
@@ -19,12 +20,13 @@
 #define BENCH_MAX_DISTURBED 0.5
 
 #define BENCH_SECONDS 0.5
-#define BENCH_BLOCKS  5
+#define BENCH_BLOCKS  6 /* so many and 95 % is what an interval of blocks can cover */
 
 struct bench_options {
     double seconds; /* per kernel and mode, of all blocks and passes */
     int blocks, passes;
     int64_t llc_bytes;
+    uint32_t features; /* of the CPU that may be used */
 };
 
 /* What the probes found, over a run. */

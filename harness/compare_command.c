@@ -61,11 +61,6 @@ static error_t parse(int key, char *text, struct argp_state *state)
     }
 }
 
-static bool is_stdout(const char *path)
-{
-    return path && strcmp(path, "-") == 0;
-}
-
 static bool parse_all(int argc, char **argv, struct command *command, struct error *error)
 {
     const struct argp argp = {
@@ -78,19 +73,7 @@ static bool parse_all(int argc, char **argv, struct command *command, struct err
         return error->text[0] ? false : fail(error, "%s", strerror(code));
     if (command->n_sides != 2)
         return fail(error, "compare: name two reports, or two sets of them: OLD and NEW");
-    return !is_stdout(command->json) || !is_stdout(command->markdown) ||
-           fail(error, "compare: --json and --markdown cannot both be standard output");
-}
-
-static bool write_all(const struct command *command, const struct comparisons *comparisons,
-                      struct error *error)
-{
-    bool good =
-        (!command->json || comparisons_write_json(comparisons, command->json, error)) &&
-        (!command->markdown || comparisons_write_markdown(comparisons, command->markdown, error));
-    if (good && !is_stdout(command->markdown) && !is_stdout(command->json))
-        comparisons_print(comparisons);
-    return good;
+    return comparisons_writable(command->json, command->markdown, error);
 }
 
 int compare_command(int argc, char **argv, struct error *error)
@@ -104,7 +87,7 @@ int compare_command(int argc, char **argv, struct error *error)
         reports_add_list(&now, command.sides[1], error) &&
         compare_reports(&old, &now, &command.options, &comparisons, error)) {
         color_init(command.color);
-        if (write_all(&command, &comparisons, error))
+        if (comparisons_output(&comparisons, command.json, command.markdown, error))
             status = comparisons_status(&comparisons, command.fail_on);
     }
     compare_free(&comparisons);

@@ -99,7 +99,7 @@ bool comparisons_write_json(const struct comparisons *comparisons, const char *p
     json_decref(json);
     if (!text)
         return fail(error, "%s: out of memory", path);
-    bool written = output_replace(path, "\"assay_comparison\"", text, error);
+    bool written = output_replace(path, COMPARISON_JSON_MARK, text, error);
     free(text);
     return written;
 }

@@ -9,7 +9,7 @@
 #include "harness/output.h"
 #include "harness/paint.h"
 
-#define MARKER "<!-- assay comparison -->"
+#define MARKER COMPARISON_MARKDOWN_MARK
 
 /* A comment of GitHub's has 65536 characters at most. What follows a part may have more than it. */
 enum { CHANGED_END = 45000, UNCLEAR_END = 52000, SAME_END = 58000, UNMATCHED_END = 62000 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/output.h"
 #include "harness/paint.h"
 
 /* What a table lists of what is on one side alone; JSON and Markdown have the rest. */
@@ -208,4 +209,29 @@ void comparisons_print(const struct comparisons *comparisons)
     print_unmatched(comparisons, true);
     comparisons_summary(comparisons, summary, sizeof(summary));
     printf("\n%zu comparison%s: %s\n", tally.timed, plural(tally.timed), summary);
+}
+
+/* ---- all of it ---- */
+
+static bool is_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
+bool comparisons_writable(const char *json, const char *markdown, struct error *error)
+{
+    if (is_stdout(json) && is_stdout(markdown))
+        return fail(error, "--json and --markdown cannot both be standard output");
+    return (!json || output_replaceable(json, COMPARISON_JSON_MARK, error)) &&
+           (!markdown || output_replaceable(markdown, COMPARISON_MARKDOWN_MARK, error));
+}
+
+bool comparisons_output(const struct comparisons *comparisons, const char *json,
+                        const char *markdown, struct error *error)
+{
+    bool good = (!json || comparisons_write_json(comparisons, json, error)) &&
+                (!markdown || comparisons_write_markdown(comparisons, markdown, error));
+    if (good && !is_stdout(markdown) && !is_stdout(json))
+        comparisons_print(comparisons);
+    return good;
 }

@@ -74,6 +74,17 @@ int comparisons_status(const struct comparisons *comparisons, unsigned fail_on);
 /* Coloured if color_init says so. */
 void comparisons_print(const struct comparisons *comparisons);
 
+/* What a file that is replaced begins with. */
+#define COMPARISON_JSON_MARK     "\"assay_comparison\""
+#define COMPARISON_MARKDOWN_MARK "<!-- assay comparison -->"
+
+/* Whether the files, NULL if there is none, can be written; better asked before all the timing. */
+bool comparisons_writable(const char *json, const char *markdown, struct error *error);
+
+/* Writes the files, and prints the table unless one of them is standard output. */
+bool comparisons_output(const struct comparisons *comparisons, const char *json,
+                        const char *markdown, struct error *error);
+
 /* To a file, which may replace one of the same kind but nothing else; "-" is standard output. */
 bool comparisons_write_json(const struct comparisons *comparisons, const char *path,
                             struct error *error);

@@ -113,6 +113,7 @@ static bool execute(struct run *run, const struct options *options, struct error
         return false;
     if (run->context.llc_bytes > 0)
         run->timing.llc_bytes = run->context.llc_bytes;
+    run->timing.features = run->features;
     if (!options->no_fork)
         interrupt_hold();
     if (run->bench && !measure_ceilings(run, error))

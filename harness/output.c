@@ -74,14 +74,11 @@ static bool write_all(int fd, const char *text, size_t size)
     return true;
 }
 
-bool output_replace(const char *path, const char *mark, const char *text, struct error *error)
+/* Opens what may be replaced. */
+static bool open_marked(struct output *output, const char *path, const char *mark,
+                        struct error *error)
 {
-    struct output output;
     struct stat status;
-    size_t size = strlen(text);
-    const char *end = size > 0 && text[size - 1] == '\n' ? "" : "\n";
-    if (strcmp(path, "-") == 0)
-        return printf("%s%s", text, end) >= 0 || fail(error, "cannot write to standard output");
     if (!path[0])
         return fail(error, "the path of an output is empty");
     bool there = stat(path, &status) == 0;
@@ -89,7 +86,28 @@ bool output_replace(const char *path, const char *mark, const char *text, struct
         return fail(error, "%s: is not a regular file", path);
     if (there && !has_mark(path, mark))
         return fail(error, "%s: exists and is something else", path);
-    return output_open(&output, path, error) &&
+    return output_open(output, path, error);
+}
+
+bool output_replaceable(const char *path, const char *mark, struct error *error)
+{
+    struct output output;
+    if (strcmp(path, "-") == 0)
+        return true;
+    if (!open_marked(&output, path, mark, error))
+        return false;
+    output_drop(&output);
+    return true;
+}
+
+bool output_replace(const char *path, const char *mark, const char *text, struct error *error)
+{
+    struct output output;
+    size_t size = strlen(text);
+    const char *end = size > 0 && text[size - 1] == '\n' ? "" : "\n";
+    if (strcmp(path, "-") == 0)
+        return printf("%s%s", text, end) >= 0 || fail(error, "cannot write to standard output");
+    return open_marked(&output, path, mark, error) &&
            output_close(&output,
                         write_all(output.fd, text, size) && write_all(output.fd, end, strlen(end)),
                         error);

@@ -23,4 +23,7 @@ void output_drop(struct output *output);
  * file that is there must be a regular one and empty, or have `mark` near its start. */
 bool output_replace(const char *path, const char *mark, const char *text, struct error *error);
 
+/* Whether it could, as far as can be told before there is a text. */
+bool output_replaceable(const char *path, const char *mark, struct error *error);
+
 #endif

@@ -41,7 +41,7 @@ json_t *report_timing(const struct timing *t)
     double bytes = cost->read_bytes + cost->written_bytes;
     return json_pack(
         "{s:s, s:s, s:s, s:i, s:b, s:i, s:o, s:i, s:i, s:b, s:o, s:[o, o], s:o, s:o, s:o, s:o, s:o,"
-        " s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "case", t->result->item->key, "kernel", t->result->kernel->label, "mode",
         bench_mode_names[t->mode], "threads", t->threads, "aa", t->aa, "calls_per_sample", t->calls,
         "blocks", blocks, "samples", t->samples, "discarded", t->discarded, "noisy", t->noisy,
@@ -52,7 +52,8 @@ json_t *report_timing(const struct timing *t)
         report_number(cost->flop), "products", report_number(cost->products), "read_bytes",
         report_number(cost->read_bytes), "written_bytes", report_number(cost->written_bytes),
         "gflops", report_number(cost->flop / t->median), "gb_per_s",
-        report_number(bytes / t->median), "ceiling", ceiling_json(t));
+        report_number(bytes / t->median), "plain_read_gb_per_s", report_number(t->plain_read),
+        "ceiling", ceiling_json(t));
 }
 
 json_t *report_noise(const struct run *run)

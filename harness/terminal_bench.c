@@ -51,14 +51,16 @@ static void print_timing(const struct run *run, const struct timing *t)
     print_ceiling(t);
 }
 
-/* How much the kernel that is timed twice differs from itself. */
+/* How much the kernel that is timed twice differs from itself, and what memory did meanwhile. */
 static void print_aa(const struct run *run, const struct assay_case *item)
 {
     const char *before = "  A/A: ";
+    double plain_read = NAN;
     for (size_t i = 0; i < run->timings.count; i++) {
         const struct timing *t = &run->timings.items[i];
         if (!t->aa || t->result->item != item)
             continue;
+        plain_read = fmax(plain_read, t->plain_read);
         const struct timing *twin = timings_twin(&run->timings, t);
         if (!twin)
             continue;
@@ -66,6 +68,8 @@ static void print_aa(const struct run *run, const struct assay_case *item)
                bench_mode_names[t->mode], 100 * (t->median / twin->median - 1), PLAIN);
         before = ", ";
     }
+    if (isfinite(plain_read))
+        printf("%s; plain reads of the weights: %.1f GB/s%s", DIM, plain_read, PLAIN);
     if (*before == ',')
         printf("\n");
 }

@@ -23,7 +23,8 @@ struct timing *timings_get(struct timings *timings, struct result *result, enum 
         return NULL;
     }
     timings->items = items;
-    items[timings->count] = (struct timing){.result = result, .mode = mode, .aa = aa};
+    items[timings->count] =
+        (struct timing){.result = result, .mode = mode, .aa = aa, .plain_read = NAN};
     return &items[timings->count++];
 }
 

@@ -35,6 +35,7 @@ struct timing {
     bool noisy; /* too many were disturbed, and all are used */
     double median, minimum, deviation, quantiles[TIMING_QUANTILES];
     struct interval interval; /* of the median, 95 % */
+    double plain_read; /* GB/s of plain reads in the same rounds, for cold ones; NAN: unknown */
     bool has_ceiling;
     struct binding ceiling;
 };

@@ -42,6 +42,14 @@ if command -v python3 >/dev/null; then
 fi
 grep -q silu_mul "$dir/ab.md" || complain "--markdown" "$(cat "$dir/ab.md")"
 expect 0 '  ref ' "$slower0" "$slower0" "$cases" -c silu -k '/ref$' --time 0.01 --fail-on none
+[ "$("$assay" ab "$slower0" "$slower0" "$cases" -c silu -k '/ref$' --time 0.01 --fail-on none \
+    --json - 2>/dev/null | head -c 1)" = '{' ] || complain "--json -: something else is printed"
+
+# What cannot be written is refused before hours of timing.
+expect 2 'x.json: cannot write' "$slower0" "$slower0" "$cases" --time 3600 --json "$dir/no/x.json"
+echo mine >"$dir/mine.md"
+expect 2 'exists and is something else' "$slower0" "$slower0" "$cases" --time 3600 \
+    --markdown "$dir/mine.md"
 
 # Ten times the work; one rounding.
 expect 3 SLOWER "$slower0" "$tenfold" "$cases" -c silu -k '/ref$' --time 10

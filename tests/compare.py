@@ -534,7 +534,7 @@ def files(tmp):
     check(json.loads(exits(0, *paths, "--json", "-"))["assay_comparison"] == 1, "JSON on stdout")
     check(sorted(path.name for path in tmp.iterdir() if path.is_file()) ==
           ["empty.json", "new.json", "old.json"], "files are left")
-    refuses("compare: --json and --markdown cannot both be standard output", *paths, "--json", "-",
+    refuses("--json and --markdown cannot both be standard output", *paths, "--json", "-",
             "--markdown", "-")
     name = (str(tmp) + "/k\udcff.json").encode(errors="surrogateescape")  # a path that is not UTF-8
     with open(name, "wb") as file:

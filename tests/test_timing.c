@@ -51,6 +51,17 @@ static void test_what_disturbs(void)
     CU_ASSERT_EQUAL(disturbed_by(11, 0, 1, 3), NOISE_SLOWED);
 }
 
+/* Two threads that get one core: less than nine tenths of what they got before. */
+static void test_gated(void)
+{
+    const struct noise_usual usual = {.chain_ghz = 3.5, .gate = 2, .cpu_share = 1};
+    struct noise noise = {
+        .wall_ns = 1e6, .cpu_ns = 2e6, .chain_ghz = 3.5, .gate = 1.85, .threads = 2};
+    CU_ASSERT_EQUAL(noise_disturbed(&noise, &usual), 0);
+    noise.gate = 1.7;
+    CU_ASSERT_EQUAL(noise_disturbed(&noise, &usual), NOISE_GATED);
+}
+
 static void test_samples_are_kept(void)
 {
     static struct result result;
@@ -149,6 +160,7 @@ static void test_aa_spread(void)
 
 static CU_TestInfo tests[] = {
     {"what disturbs", test_what_disturbs},
+    {"gated", test_gated},
     {"samples are kept", test_samples_are_kept},
     {"disturbed samples do not count", test_disturbed_samples_do_not_count},
     {"noisy", test_noisy},

@@ -6,7 +6,7 @@ import re
 REPORT_VERSION = 2
 NUMBER = (int, float)
 MEASURES = ("share_of", "faster_than", "ns_each", "scaling", "steps")
-SHARES = ("int8", "f32", "read", "store", "nt_store", "any")
+SHARES = ("int8", "f32", "read", "plain_read", "store", "nt_store", "any")
 GOAL_KEYS = {"work": str, "cases": str, "mode": str, "kernel": str, "share_of": str,
              "faster_than": str, "ns_each": NUMBER, "scaling": bool, "steps": bool, "every": bool,
              "at_least": NUMBER, "at_most": NUMBER, "stretch": NUMBER, "within_noise": bool}

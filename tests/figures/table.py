@@ -31,6 +31,7 @@ def span(goal, figure):
 
 def aim(goal):
     what = {"int8": "of the int8 peak", "f32": "of the FMA peak", "read": "of the read ceiling",
+            "plain_read": "of plain reads in the same rounds",
             "store": "of the store ceiling", "nt_store": "of NT fill",
             "any": "of the ceiling that binds"}.get(goal.get("share_of"))
     if "faster_than" in goal:
