@@ -85,7 +85,8 @@ def check_timing(where, timing):
     expect(where, timing, {
         "case": str, "kernel": str, "mode": str, "threads": int, "aa": bool, "noisy": bool,
         "median_ns": NUMBER, "interval_ns": list, "blocks": list, "flop": (*NUMBER, OPTIONAL),
-        "written_bytes": (*NUMBER, OPTIONAL), "ceiling": (dict, OPTIONAL)})
+        "written_bytes": (*NUMBER, OPTIONAL), "read_bytes": (*NUMBER, OPTIONAL),
+        "plain_read_gb_per_s": (*NUMBER, OPTIONAL), "ceiling": (dict, OPTIONAL)})
     if "/" not in timing["kernel"]:
         raise Bad(f"{where}.kernel: must be OP/NAME")
     times = [timing["median_ns"], *timing["interval_ns"]]
