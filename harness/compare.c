@@ -170,28 +170,46 @@ static size_t pair(const struct side *old, const struct side *now, struct pairin
 
 /* ---- comparing ---- */
 
-/* Of several reports the one that did not pass, or the first. */
+/* Of several reports one that failed, or else one that passed, or else the first. */
 static const struct report_result *worst_of(const struct entry *entries, size_t count)
 {
+    const struct report_result *worst = entries[0].result;
     for (size_t i = 0; i < count; i++) {
-        if (entries[i].result->verdict != PASS && entries[i].result->verdict != SKIPPED)
-            return entries[i].result;
+        const struct report_result *result = entries[i].result;
+        if (result->verdict != PASS && result->verdict != SKIPPED)
+            return result;
+        if (worst->verdict == SKIPPED)
+            worst = result;
     }
-    return entries[0].result;
+    return worst;
+}
+
+/* Whether outputs of any two reports of both sides can be compared; whether two of them differ. */
+static void compare_outputs(const struct pairing *p, bool *known, bool *changed)
+{
+    *known = *changed = false;
+    for (size_t i = 0; i < p->counts[0] * p->counts[1]; i++) {
+        uint64_t old = p->sides[0][i / p->counts[1]].result->output_hash;
+        uint64_t now = p->sides[1][i % p->counts[1]].result->output_hash;
+        bool both = old && now;
+        *known |= both;
+        *changed |= both && old != now;
+    }
 }
 
 static struct comparison compare_results(const struct pairing *p)
 {
     const struct report_result *old = worst_of(p->sides[0], p->counts[0]);
     const struct report_result *now = worst_of(p->sides[1], p->counts[1]);
-    bool known = old->output_hash && now->output_hash;
+    bool known, changed;
+    compare_outputs(p, &known, &changed);
     return (struct comparison){
         .case_key = old->item->key,
         .kernel = old->kernel,
         .old_ns = NAN,
         .new_ns = NAN,
         .accuracy_known = known,
-        .output_changed = known && old->output_hash != now->output_hash,
+        .output_changed = changed,
         .old_utilisation = old->utilisation,
         .new_utilisation = now->utilisation,
         .old_nmse = old->nmse,

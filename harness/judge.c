@@ -75,7 +75,7 @@ struct measure {
     bool repeated;       /* the row at hand has the terms of an earlier one */
     double *utilisation; /* of every judged element */
     size_t count;
-    double err_sq, value_sq;
+    double err_sq, value_sq, scale_sq;
     double z_sq, z_max;           /* of all outputs, z = err / sigma */
     double digits_share;          /* of sigma^2, the part of rounding to digits */
     double row_mean, row_mean_sq; /* of the rows' mean z */
@@ -139,7 +139,8 @@ static double measure_element(const struct judge_input *in, int64_t row, int64_t
         m->row_count++;
     }
     m->err_sq += err * err;
-    m->value_sq += fmax(expected->value * expected->value, expected->parts_sq);
+    m->value_sq += expected->value * expected->value;
+    m->scale_sq += fmax(expected->value * expected->value, expected->terms_sq);
     judgement->max_ulp = fmax(judgement->max_ulp, ulp_distance(got, (float)expected->value));
     m->telling += fabs(expected->value) > noise_of(expected);
     if (i > 0) {
@@ -246,8 +247,9 @@ static void test_f32(const struct judge_input *in, const struct measure *m,
                      struct judgement *judgement)
 {
     double limit = fmax(JUDGE_MAX_NMSE_F32, (double)in->depth * U * U);
-    if (m->value_sq > 0 && judgement->nmse > limit)
-        judge_say(judgement, LAYER_STATISTICS, "NMSE %.2g is above %.2g", judgement->nmse, limit);
+    double found = m->scale_sq > 0 ? m->err_sq / m->scale_sq : 0;
+    if (found > limit)
+        judge_say(judgement, LAYER_STATISTICS, "NMSE %.2g is above %.2g", found, limit);
 }
 
 static void test_integer(const struct judge_input *in, const struct measure *m,

@@ -27,7 +27,7 @@
  * this, where weights come from a file, too.
  *
  * Beside the bounds, on fill `model`: classes f32 and f16 must reach NMSE <= max(1e-11, D*u^2),
- * relative to the values' squares or, where larger, to parts_sq; for the integer classes the error
+ * relative to the values' squares or, where larger, to terms_sq; for the integer classes the error
  * of an output is close to normal with
  *
  *   sigma^2 = sigma_digits^2 + D*u^2/6 * max(value^2, terms_sq)

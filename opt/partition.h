@@ -55,7 +55,6 @@ static inline int64_t next_unit(struct work_queue *queue)
 #define UNITS         8    /* of a thread, to even out speeds; fewer where the queue would bind */
 #define LEAST_UNITS   2
 #define LEAST_TOKENS  12 /* fewer do not pay for reading a panel once more */
-#define LEAST_FUSED   4  /* units of a thread, if they are too large to be cut further */
 
 /* The pairs of one matrix; pairs NULL: 0 .. n-1. */
 struct pair_list {
@@ -66,9 +65,9 @@ struct pair_list {
 struct partition {
     const struct pair_list *lists;
     int64_t n_lists, panels, digits;
-    int64_t tokens, most; /* the weight of all lists' panels, of the heaviest one's */
-    int64_t unit; /* a unit's weight by super-blocks of a row, at most, if it can be cut so */
-    int team;     /* threads that are worth using */
+    int64_t tokens; /* the weight of all lists' panels */
+    int64_t unit;   /* a unit's weight by super-blocks of a row, at most, if it can be cut so */
+    int team;       /* threads that are worth using */
 };
 
 static inline int64_t panel_tokens(const struct partition *cut, const struct pair_list *list)
@@ -81,10 +80,9 @@ static inline struct partition partition_of(const struct pair_list *lists, int64
                                             int64_t panels, int64_t panel_rows, int64_t blocks,
                                             int digits, int threads)
 {
-    struct partition cut = {lists, n_lists, panels, max_i64(digits, 1), 0, 0, INT64_MAX, 1};
+    struct partition cut = {lists, n_lists, panels, max_i64(digits, 1), 0, INT64_MAX, 1};
     for (int64_t i = 0; i < n_lists; i++) {
         cut.tokens += panel_tokens(&cut, &lists[i]);
-        cut.most = max_i64(cut.most, panel_tokens(&cut, &lists[i]));
     }
     int64_t weight = cut.tokens * panels * panel_rows * min_i64(blocks, THREAD_WEIGHT);
     cut.team = (int)max_i64(1, min_i64(threads, weight / THREAD_WEIGHT));
@@ -138,12 +136,6 @@ static inline bool unit_at(const struct partition *cut, struct unit_cursor *at, 
         at->units += by.pieces * by.parts;
     }
     return false;
-}
-
-/* Whether units of all pairs of a list, `pieces` of its panels each, are small enough. */
-static inline bool worth_fusing(const struct partition *cut, int64_t pieces)
-{
-    return cut->most * LEAST_FUSED * cut->team <= cut->tokens * pieces;
 }
 
 #endif

@@ -111,7 +111,7 @@ static void expect(double scale, int code, double bias, double x, struct assay_e
     double size = fabs(x), product = fabs(scale) * code, parts = product + fabs(bias);
     expected->value += (scale * code + bias) * x;
     expected->magnitude += parts * size;
-    expected->parts_sq += parts * size * parts * size;
+    expected->terms_sq += parts * size * parts * size;
     expected->slack += 0x1p-142;
     expected->flush += 0x1p-118 + 0x1p-125 * (fabs(scale) + fabs(bias) + size);
     expected->flush += fmin(size, fabs(scale)) < 0x1p-126 ? product * size : 0;

@@ -140,14 +140,15 @@ struct assay_expected {
     double magnitude; /* sum of (|d*sc*q| + |dmin*m|)*|x|: what rounding errors scale with */
     double slack;     /* absolute error that every class is allowed, e.g. where f32 underflows */
     double flush;     /* further error that is allowed where MXCSR flushes subnormals */
-    double parts_sq; /* where parts of a term may be summed apart: sum of its magnitudes' squares */
+    double
+        terms_sq; /* sum of ((|d*sc*q| + |dmin*m|)*|x|)^2, what value^2 would be on average if signs
+                      * were random; 0: not known */
     /* For the integer classes: */
     double step;    /* sum_b amax_b * sum |w| */
     double step_sq; /* sum_b amax_b^2 * sum w^2 */
     double reach; /* sum_b amax_b * sum (|d*sc*q| + |dmin*m|); class f32: what else may overflow */
-    double terms_sq; /* sum of ((|d*sc*q| + |dmin*m|)*|x|)^2; 0: not known */
-    double flushed;  /* sum over blocks that count as zero of amax_b * sum |w| */
-    bool untouched;  /* the contract says that this element is not written */
+    double flushed; /* sum over blocks that count as zero of amax_b * sum |w| */
+    bool untouched; /* the contract says that this element is not written */
 };
 
 /* Work of one call. Counts only what the contract makes necessary, each byte once: no kernel can do

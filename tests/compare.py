@@ -398,6 +398,15 @@ def accuracy(tmp):
     check(pair.json["comparisons"][3]["accuracy"] is None, "accuracy is told twice")
     Pair(tmp, report(1), new, 1, "--fail-on", "accuracy")
     Pair(tmp, report(1), new, 1, "--fail-on", "slower,unclear,accuracy")
+    old, plain = write(tmp / "old.json", report(1)), write(tmp / "plain.json", report(3))
+    both = f"{plain},{write(tmp / 'new.json', new)}"  # the second report of a set counts too
+    check("; 1 output changed" in exits(1, old, both, "--fail-on", "accuracy"), "a set's output")
+    skipped = report(4)
+    skipped["results"][1].update(verdict="SKIPPED", output_hash="0" * 16)
+    both = f"{write(tmp / 'skipped.json', skipped)},{plain}"  # nor does what was skipped hide a pass
+    exits(0, old, both, "--fail-on", "accuracy", "--json", tmp / "out.json")
+    made = json.loads((tmp / "out.json").read_text())["comparisons"][2]["accuracy"]
+    check(made["new_check"] == "PASS" and made["output_changed"] is False, f"{made}")
     changed["output_hash"] = "0" * 16  # it did not return
     pair = Pair(tmp, report(1), new, 0, "--fail-on", "accuracy")
     check(pair.json["comparisons"][2]["accuracy"]["output_changed"] is None, "no output")

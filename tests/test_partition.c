@@ -248,37 +248,6 @@ static void check_balance(const struct product *p, int64_t tokens, enum assay_ro
     }
 }
 
-/* As a layer that fuses gate, up and what follows cuts them: 256 rows of a list. */
-static bool fused_unit(const struct partition *cut, struct unit_cursor *at, int64_t index,
-                       struct unit *unit)
-{
-    const int64_t panels = 256 / PANEL_ROWS, pieces = cut->panels / panels;
-    (void)at;
-    if (index >= cut->n_lists * pieces)
-        return false;
-    const struct pair_list *list = &cut->lists[index / pieces];
-    int64_t panel = index % pieces * panels;
-    *unit = (struct unit){list, panel, panel + panels, 0, list->n};
-    return true;
-}
-
-/* Four units a thread, by weights that may be half of the cost, promise 1 / (1 + 2/4); and a layer of
- * many tokens on few threads is fused, so that it stays in cache. */
-static void check_fusing(const struct product *p, int64_t tokens, enum assay_routing routing,
-                         size_t team)
-{
-    struct pair_list lists[MAX_EXPERTS];
-    int64_t n = make_lists(p, tokens, routing, lists);
-    struct partition cut = cut_of(p, lists, n, 1, teams[team].threads);
-    bool fused = worth_fusing(&cut, p->m / 256);
-    if (fused)
-        CU_ASSERT_TRUE(simulate(p, &cut, fused_unit, teams[team].machine, false).balance >= 2. / 3);
-    if (teams[team].threads == 8 && routing == ASSAY_ROUTE_UNIFORM && tokens >= 32)
-        CU_ASSERT_TRUE(fused);
-    if (routing == ASSAY_ROUTE_ONE_EXPERT)
-        CU_ASSERT_FALSE(fused);
-}
-
 static void test_all(void (*check)(const struct product *, int64_t, enum assay_routing, size_t))
 {
     for (size_t team = 0; team < COUNT(teams); team++) {
@@ -296,17 +265,11 @@ static void test_balance(void)
     test_all(check_balance);
 }
 
-static void test_fusing(void)
-{
-    test_all(check_fusing);
-}
-
 static CU_TestInfo tests[] = {
     {"all is covered once", test_covers},
     {"odd shapes", test_odd_shapes},
     {"one thread", test_one_thread},
     {"balance", test_balance},
-    {"fusing", test_fusing},
     CU_TEST_INFO_NULL,
 };
 

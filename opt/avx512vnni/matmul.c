@@ -161,8 +161,7 @@ void avx512vnni_matmul_products(struct matmul_job *job, int rank)
         _mm_sfence(); /* before the barrier, which does not order such stores */
 }
 
-/* Whether results are many, and whole cache lines. */
-static bool worth_streaming(const struct matmul *matmul)
+bool avx512vnni_matmul_worth_streaming(const struct matmul *matmul)
 {
     int64_t pairs = 0;
     for (int64_t i = 0; i < matmul->n_lists; i++)
@@ -185,7 +184,7 @@ const char *avx512vnni_matmul_run(const struct matmul_op *op, enum matmul_class 
     uint8_t *work = (uint8_t *)scratch + op->lists_bytes(shape);
     struct matmul_job job = avx512vnni_matmul_plan(&matmul, class, packed, work, threads);
     const int team = job.cut.team;
-    job.stream = worth_streaming(&matmul);
+    job.stream = avx512vnni_matmul_worth_streaming(&matmul);
     bool shared = team > 1 && source_blocks(&matmul) > SHARED_BLOCKS;
     if (!shared)
         avx512vnni_matmul_sources(&job, 0, 1);

@@ -77,6 +77,9 @@ struct matmul_job avx512vnni_matmul_plan(const struct matmul *matmul, enum matmu
 int64_t avx512vnni_matmul_work_bytes(const struct matmul *sizes, enum matmul_class class,
                                      int threads);
 
+/* Whether results are many, and whole cache lines: a job's `stream`, unless they are read at once. */
+bool avx512vnni_matmul_worth_streaming(const struct matmul *matmul);
+
 /* A thread's part of the two steps. All threads' first ends before any second begins. */
 void avx512vnni_matmul_sources(const struct matmul_job *job, int rank, int team);
 void avx512vnni_matmul_products(struct matmul_job *job, int rank);
