@@ -98,6 +98,15 @@ static bool wait_for(int fd, double seconds, enum sandbox_end *end)
     return ready >= 0;
 }
 
+/* LLVM's OpenMP leaves a page of shared memory by the number of each process that does not exit() by
+ * itself; a later process of that number would find it, perhaps cut short, and get SIGBUS. */
+static void clean_up_after(pid_t child)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "/__KMP_REGISTERED_LIB_%d_%d", (int)child, (int)getuid());
+    shm_unlink(name);
+}
+
 static bool supervise(pid_t child, int fd, double seconds, struct sandbox_result *result,
                       struct error *error)
 {
@@ -112,6 +121,7 @@ static bool supervise(pid_t child, int fd, double seconds, struct sandbox_result
     do {
         waited = waitpid(child, &status, 0);
     } while (waited < 0 && errno == EINTR);
+    clean_up_after(child);
     if (waiting && waited < 0)
         return fail(error, "cannot wait for a child process: %s", strerror(errno));
     if (result->end == SANDBOX_RETURNED && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {

@@ -2,9 +2,12 @@
 /* The child process that runs foreign code: how it ends, how long it is waited for, what it prints;
  * and what is done to foreign text. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -131,6 +134,34 @@ static void test_unwaitable(void)
     CU_ASSERT_STRING_EQUAL(error.text, "cannot wait for a child process: No child processes");
 }
 
+/* What LLVM's OpenMP would leave, by way of a pipe: the child's number. */
+static void leave_memory(void *context)
+{
+    char name[64];
+    pid_t child = getpid();
+    snprintf(name, sizeof(name), "/__KMP_REGISTERED_LIB_%d_%d", (int)child, (int)getuid());
+    shm_open(name, O_CREAT | O_RDWR, 0600);
+    ssize_t written = write(*(int *)context, &child, sizeof(child));
+    (void)written;
+}
+
+static void test_leaves_nothing(void)
+{
+    int ends[2];
+    char name[64];
+    pid_t child = 0;
+    struct sandbox_result result;
+    struct error error;
+    CU_ASSERT_FATAL(pipe(ends) == 0);
+    CU_ASSERT_TRUE(sandbox_run(leave_memory, &ends[1], 10, &result, &error));
+    CU_ASSERT_EQUAL(read(ends[0], &child, sizeof(child)), sizeof(child));
+    snprintf(name, sizeof(name), "/__KMP_REGISTERED_LIB_%d_%d", (int)child, (int)getuid());
+    CU_ASSERT_EQUAL(shm_open(name, O_RDONLY, 0), -1);
+    CU_ASSERT_EQUAL(errno, ENOENT);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void test_escape(void)
 {
     static const char foreign[] = "a\033[1m\n\x7f\xc3\xa9";
@@ -191,6 +222,7 @@ int main(void)
         {"interruptions do not prolong the wait", test_interrupted},
         {"a wait that fails is an error", test_wait_fails},
         {"a child whose end is not told is an error", test_unwaitable},
+        {"a child's shared memory goes with it", test_leaves_nothing},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo text[] = {
