@@ -121,9 +121,9 @@ static bool supervise(pid_t child, int fd, double seconds, struct sandbox_result
     do {
         waited = waitpid(child, &status, 0);
     } while (waited < 0 && errno == EINTR);
-    clean_up_after(child);
     if (waiting && waited < 0)
         return fail(error, "cannot wait for a child process: %s", strerror(errno));
+    clean_up_after(child);
     if (result->end == SANDBOX_RETURNED && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
         result->end = SANDBOX_CRASHED;
         result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
