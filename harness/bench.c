@@ -20,7 +20,7 @@ struct bench {
     int pass;
     struct bench_noise *noise;
     struct timings *timings;
-    const struct result *plain_read; /* the last contender's, or NULL */
+    bool reads; /* the last contender is harness/plain_read.h's */
     double read_ns[BLOCK_MAX_SAMPLES];
     size_t n_read_ns;
 };
@@ -54,6 +54,11 @@ static bool is_aa(const struct bench *bench, size_t a)
     return a >= 2 * bench->blocks.n_contenders;
 }
 
+static bool is_plain_read(const struct bench *bench, size_t contender)
+{
+    return bench->reads && contender == bench->blocks.n_contenders - 1;
+}
+
 /* Before the rehearsal: what is not slow is cold only if it has weights. */
 static void plan(struct bench *bench, struct result **passed, int threads)
 {
@@ -62,9 +67,8 @@ static void plan(struct bench *bench, struct result **passed, int threads)
         struct arm *arm = &blocks->arms[a];
         arm->contender = is_aa(bench, a) ? 0 : a / 2;
         arm->mode = a % 2 == 0 ? HOT : COLD;
-        bool reads =
-            arm->contender < blocks->n_contenders && passed[arm->contender] == bench->plain_read;
-        arm->off = is_aa(bench, a) || (arm->mode == COLD ? !bench->variants.has_weights : reads);
+        arm->off = is_aa(bench, a) || (arm->mode == COLD ? !bench->variants.has_weights
+                                                         : is_plain_read(bench, arm->contender));
     }
     for (size_t c = 0; c < blocks->n_contenders; c++) {
         blocks->contenders[c].result = passed[c];
@@ -80,9 +84,9 @@ static size_t fastest(const struct bench *bench, enum bench_mode mode)
     for (size_t c = 0; c < blocks->n_contenders; c++) {
         const struct contender *contender = &blocks->contenders[c];
         bool reference = contender->result->kernel->abi == bench->variants.item->op->reference;
-        bool alone = blocks->n_contenders == 1 + (size_t)(bench->plain_read != NULL);
+        bool alone = blocks->n_contenders == 1 + (size_t)bench->reads;
         if (blocks->arms[2 * c + mode].off || contender->slow || (reference && !alone) ||
-            contender->result == bench->plain_read)
+            is_plain_read(bench, c))
             continue;
         if (best == blocks->n_contenders ||
             contender->call_ns[mode] < blocks->contenders[best].call_ns[mode])
@@ -184,7 +188,7 @@ static bool collect(struct bench *bench, struct error *error)
         if (arm->off)
             continue;
         struct contender *contender = &bench->blocks.contenders[arm->contender];
-        if (contender->result == bench->plain_read) {
+        if (is_plain_read(bench, arm->contender)) {
             collect_read(bench, arm);
             continue;
         }
@@ -299,8 +303,9 @@ bool bench_case(const struct assay_case *item, struct result *results, size_t n_
     bool done = variants_make(&bench.variants, item, options->llc_bytes, error);
     if (done && bench.variants.has_weights) {
         double bytes = mean_cost(&bench.variants, COLD).weight_bytes;
-        bench.plain_read = passed[n_passed] = plain_read_of(item, bytes, options->features);
-        n_passed += bench.plain_read != NULL;
+        passed[n_passed] = plain_read_of(item, bytes, options->features);
+        bench.reads = passed[n_passed] != NULL;
+        n_passed += bench.reads;
     }
     done = done && time_passed(&bench, passed, n_passed, check, error);
     blocks_free(&bench.blocks);

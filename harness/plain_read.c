@@ -53,18 +53,11 @@ double plain_read_bytes(void)
     return sum;
 }
 
-static double all_weights(const struct assay_case *item)
+static int64_t weight_bytes_of(const struct assay_tensor *tensor, const struct assay_case *item)
 {
-    double sum = 0;
-    for (size_t i = 0; i < item->op->n_tensors; i++) {
-        const struct assay_tensor *tensor = &item->op->tensors[i];
-        plan.bytes[i] =
-            tensor->role != ASSAY_WEIGHTS
-                ? 0
-                : tensor->count(item->shape) * (int64_t)assay_dtype_bytes(tensor->dtype);
-        sum += (double)plan.bytes[i];
-    }
-    return sum;
+    return tensor->role == ASSAY_WEIGHTS
+               ? tensor->count(item->shape) * (int64_t)assay_dtype_bytes(tensor->dtype)
+               : 0;
 }
 
 struct result *plain_read_of(const struct assay_case *item, double weight_bytes, uint32_t features)
@@ -72,11 +65,16 @@ struct result *plain_read_of(const struct assay_case *item, double weight_bytes,
     static struct assay_kernel abi = {.name = "plain read", .tier = "ref", .run = run};
     static struct kernel kernel = {.abi = &abi, .label = "plain read"};
     static struct result result;
-    double share = weight_bytes / all_weights(item);
+    double all = 0;
     plan.op = item->op;
     plan.turn = 0;
+    for (size_t i = 0; i < item->op->n_tensors; i++) {
+        plan.bytes[i] = weight_bytes_of(&item->op->tensors[i], item);
+        all += (double)plan.bytes[i];
+    }
     for (size_t i = 0; i < item->op->n_tensors; i++)
-        plan.chunk[i] = (int64_t)(share * (double)plan.bytes[i]) / PROBE_BYTES * PROBE_BYTES;
+        plan.chunk[i] =
+            (int64_t)(weight_bytes / all * (double)plan.bytes[i]) / PROBE_BYTES * PROBE_BYTES;
     for (size_t p = 0; p < n_probes; p++) {
         if (!cpu_tier_lacks(probes[p]->tier, features))
             plan.probes = probes[p];
@@ -84,5 +82,5 @@ struct result *plain_read_of(const struct assay_case *item, double weight_bytes,
     abi.op = item->op->name;
     kernel.op = item->op;
     result = (struct result){.item = item, .kernel = &kernel, .verdict = PASS};
-    return !item->weights && share <= 1 && plain_read_bytes() > 0 ? &result : NULL;
+    return !item->weights && weight_bytes <= all && plain_read_bytes() > 0 ? &result : NULL;
 }

@@ -15,6 +15,7 @@
 #define ASSAY_OPT_AVX2_MATMUL_H
 
 #include "opt/avx2/panel.h"
+#include "opt/partition.h"
 
 /* PACKED: weights come as slabs. */
 enum matmul_class {
@@ -33,12 +34,6 @@ static inline int matmul_digits(enum matmul_class class)
 {
     return class < MATMUL_I8 ? 0 : (int)(class - MATMUL_I8) % 3 + 1;
 }
-
-/* The pairs of one matrix; pairs NULL: 0 .. n-1. */
-struct pair_list {
-    const int32_t *pairs;
-    int64_t n, matrix;
-};
 
 /* A call of any op. Pair p is a row of dst, and reads row p of src, or p / top_k if ne11 = 1. */
 struct matmul {

@@ -10,14 +10,8 @@ typedef struct q4_K_gemv_args args_t;
 
 #define ROWS 4
 
-/* As wide as the CPU has it. */
-#if defined(__x86_64__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-__attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#endif
-#endif
-static void
-rows_dot(const float *w, const float *x, int64_t k, float *y)
+/* As wide as the CPU has it, where the compiler can (CMakeLists.txt). */
+USUAL_WIDE static void rows_dot(const float *w, const float *x, int64_t k, float *y)
 {
     const float *w1 = w + k, *w2 = w1 + k, *w3 = w2 + k;
     float y0 = 0, y1 = 0, y2 = 0, y3 = 0;
