@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Classes i16 and i24 by hand: activations that are integers with the largest one `top` have steps of 1,
- * and a row whose only weight is 1 gives one of them back. That needs each digit in its place, with its
- * sign and its scale, in every kernel. */
+/* The integer classes by hand: activations that are integers with the largest one `top` have steps of 1.
+ * A row whose only weight is 1 gives one of them back: that needs each digit in its place, with its
+ * sign and its scale, in every kernel. Rows of weights 0 and 15 give sums at the ends of an int16, in which a
+ * kernel may keep them. */
 #include "ref/activation_i8.h"
 #include "ref/q4_K.h"
 #include "ref/q4_K_gemm.h"
@@ -15,19 +16,29 @@ static int selected(int r)
     return (r * 101 + 3) % K;
 }
 
-/* d = 1, all scales 1, no mins. */
-static void select_elements(struct block_q4_K *w)
+/* d = 1, all scales 1, no mins, all weights 0. */
+static void clear_weights(struct block_q4_K *w, int blocks)
 {
     static const uint8_t ones[12] = {1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1};
-    memset(w, 0, ROWS * (K / Q4_K_BLOCK) * sizeof(*w));
-    for (int i = 0; i < ROWS * K / Q4_K_BLOCK; i++) {
+    memset(w, 0, (size_t)blocks * sizeof(*w));
+    for (int i = 0; i < blocks; i++) {
         w[i].d[1] = 0x3c;
         memcpy(w[i].s, ones, sizeof(ones));
     }
+}
+
+/* Makes weight i of a block, which is 0, q. */
+static void set_weight(struct block_q4_K *block, int i, int q)
+{
+    block->qs[i / 64 * 32 + i % 32] |= (uint8_t)(i / 32 % 2 ? q << 4 : q);
+}
+
+static void select_elements(struct block_q4_K *w)
+{
+    clear_weights(w, ROWS * (K / Q4_K_BLOCK));
     for (int r = 0; r < ROWS; r++) {
-        int i = selected(r), at = i % Q4_K_BLOCK;
-        w[r * (K / Q4_K_BLOCK) + i / Q4_K_BLOCK].qs[at / 64 * 32 + at % 32] =
-            (uint8_t)(at / 32 % 2 ? 16 : 1);
+        int i = selected(r);
+        set_weight(&w[r * (K / Q4_K_BLOCK) + i / Q4_K_BLOCK], i % Q4_K_BLOCK, 1);
     }
 }
 
@@ -66,19 +77,79 @@ static void check_class(enum assay_numerics numerics, int32_t top)
     CU_ASSERT_TRUE(n > 0);
 }
 
+/* A token's digits are 0 but for one sub-block's: the first MAIN of them are of one sign and add up to
+ * one of TOTALS from FIRST_TOTAL on, the others are OTHER of the opposite sign; 15 * 2184 = 32760. The last
+ * activation of all makes the step 1. Rows: all of them, the first ones, the others. */
+enum { MAIN = 20, OTHER = 50, FIRST_TOTAL = 2176, TOTALS = 17, SUMS_ROWS = 3 };
+enum { SUMS_TOKENS = TOTALS * 2 * 8, LAST = Q4_K_BLOCK - 1 };
+
+static void sums_weights(struct block_q4_K w[SUMS_ROWS])
+{
+    clear_weights(w, SUMS_ROWS);
+    for (int i = 0; i < LAST; i++) {
+        set_weight(&w[0], i, 15);
+        set_weight(&w[i % 32 < MAIN ? 1 : 2], i, 15);
+    }
+}
+
+/* Digits of `unit` for token t; and the expected sums of the rows. */
+static void sums_token(int t, int32_t top, int32_t unit, float *x, float expected[SUMS_ROWS])
+{
+    int total = FIRST_TOTAL + t % TOTALS, sub_block = t / TOTALS % 8;
+    int32_t sign = t / TOTALS / 8 ? -unit : unit;
+    memset(x, 0, Q4_K_BLOCK * sizeof(*x));
+    int32_t sum[SUMS_ROWS] = {0};
+    for (int i = 0; i < 32 && 32 * sub_block + i < LAST; i++) {
+        int32_t digit = i < MAIN ? (total + i) / MAIN : -OTHER;
+        x[32 * sub_block + i] = (float)(sign * digit);
+        sum[i < MAIN ? 1 : 2] += 15 * digit;
+    }
+    x[LAST] = (float)top;
+    sum[0] = sum[1] + sum[2];
+    for (int r = 0; r < SUMS_ROWS; r++)
+        expected[r] = (float)sum[r] * (float)sign;
+}
+
+static void check_sums(enum assay_numerics numerics, int32_t top, int32_t unit)
+{
+    static struct block_q4_K w[SUMS_ROWS];
+    static float x[SUMS_TOKENS * Q4_K_BLOCK], expected[SUMS_TOKENS * SUMS_ROWS];
+    static float dst[SUMS_TOKENS * SUMS_ROWS];
+    const struct q4_K_gemm_shape shape = {SUMS_ROWS, Q4_K_BLOCK, SUMS_TOKENS, 0};
+    const struct q4_K_gemm_args args = {(const uint8_t *)w, x, dst};
+    const struct assay_kernel *kernel;
+    sums_weights(w);
+    for (int t = 0; t < SUMS_TOKENS; t++)
+        sums_token(t, top, unit, x + t * Q4_K_BLOCK, expected + t * SUMS_ROWS);
+    for (size_t n = 0; (kernel = runnable("q4_K_gemm", numerics, n)); n++) {
+        memset(dst, 0xa5, sizeof(dst));
+        call(kernel, &shape, &args, 2);
+        size_t wrong = 0;
+        for (int i = 0; i < SUMS_TOKENS * SUMS_ROWS; i++)
+            wrong += dst[i] != expected[i];
+        expect(wrong == 0, kernel, "a sum of a sub-block is wrong");
+    }
+}
+
 static void test_i8(void)
 {
     check_class(ASSAY_I8, ACTIVATION_I8_MAX);
+    check_sums(ASSAY_I8, ACTIVATION_I8_MAX, 1);
 }
 
 static void test_i16(void)
 {
     check_class(ASSAY_I16, ACTIVATION_I16_MAX);
+    check_sums(ASSAY_I16, ACTIVATION_I16_MAX, 1);
+    check_sums(ASSAY_I16, ACTIVATION_I16_MAX, 1 << 8);
 }
 
 static void test_i24(void)
 {
     check_class(ASSAY_I24, ACTIVATION_I24_MAX);
+    check_sums(ASSAY_I24, ACTIVATION_I24_MAX, 1);
+    check_sums(ASSAY_I24, ACTIVATION_I24_MAX, 1 << 8);
+    check_sums(ASSAY_I24, ACTIVATION_I24_MAX, 1 << 16);
 }
 
 static CU_TestInfo tests[] = {

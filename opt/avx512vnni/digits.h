@@ -22,14 +22,19 @@ struct digits {
     int8_t q[ACTIVATION_BLOCK];
     int16_t sums[8];
     float d;
-    uint8_t unused[12]; /* to a multiple of 32 bytes */
+    int32_t wide;      /* some sub-block's products with nibbles may not add up to an int16 */
+    uint8_t unused[8]; /* to a multiple of 32 bytes */
 };
 
-/* Where one digit of a block goes: 256 digits, 8 sums, the scale. */
+/* 15 times as much is an int16, whether the digits are positive or negative. */
+#define NARROW_MOST 2184
+
+/* Where one digit of a block goes: 256 digits, 8 sums, the scale, and `wide` or NULL. */
 struct digit_place {
     int8_t *q;
     int16_t *sums;
     float *d;
+    int32_t *wide;
 };
 
 /* The bits of max |x| of a block. */
@@ -45,9 +50,8 @@ ALWAYS_INLINE uint32_t largest_magnitude(const float *x)
     return _mm512_reduce_max_epu32(magnitude);
 }
 
-/* Takes the last digit off v, 64 activations, or all that is left of it if that is the first;
- * returns 16 dwords, of whose quarters two make the sum of each sub-block. */
-ALWAYS_INLINE __m512i take_digit(__m512i v[4], const bool first, int8_t *q)
+/* Takes the last digit off v, 64 activations, or all that is left of it if that is the first. */
+ALWAYS_INLINE __m512i take_digit(__m512i v[4], const bool first)
 {
     /* Packing works within quarters, which leaves the dwords in this order. */
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -62,9 +66,13 @@ ALWAYS_INLINE __m512i take_digit(__m512i v[4], const bool first, int8_t *q)
     }
     __m512i low = _mm512_packs_epi32(digit[0], digit[1]);
     __m512i high = _mm512_packs_epi32(digit[2], digit[3]);
-    __m512i packed = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
-    _mm512_storeu_si512((__m512i *)q, packed);
-    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), packed);
+    return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
+}
+
+/* Sums of four bytes: 16 dwords, of whose quarters two make the sum of each sub-block. */
+ALWAYS_INLINE __m512i sums_of_four(__m512i digits)
+{
+    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), digits);
 }
 
 /* The eight sums, in the order of struct digits or of the sub-blocks. Quarters 0 and 1 of sums[i]
@@ -82,6 +90,13 @@ ALWAYS_INLINE __m128i sub_block_sums(const __m512i sums[4], const bool in_order)
     return in_order ? _mm_unpacklo_epi16(packed, _mm_unpackhi_epi64(packed, packed)) : packed;
 }
 
+/* Whether 16-bit sums may not do, from the sums of a block's digits and of its positive ones. */
+ALWAYS_INLINE int32_t is_wide(__m128i sums, __m128i positive)
+{
+    __m128i negative = _mm_sub_epi16(positive, sums);
+    return _mm_cmpgt_epi16_mask(_mm_max_epi16(positive, negative), _mm_set1_epi16(NARROW_MOST));
+}
+
 /* activation_quantize_block, given the largest_magnitude. */
 ALWAYS_INLINE void quantize_scaled(const float *x, uint32_t largest, const int digits,
                                    const bool in_order, const struct digit_place *to)
@@ -92,12 +107,14 @@ ALWAYS_INLINE void quantize_scaled(const float *x, uint32_t largest, const int d
             memset(to[j].q, 0, ACTIVATION_BLOCK);
             memset(to[j].sums, 0, 8 * sizeof(*to[j].sums));
             *to[j].d = largest >= 0x7f800000 ? NAN : 0.0f;
+            if (to[j].wide)
+                *to[j].wide = 0;
         }
         return;
     }
     const float top = activation_top(digits), step = amax / top;
     const __m512 inv = _mm512_set1_ps(top / amax);
-    __m512i sums[ACTIVATION_MAX_DIGITS][4];
+    __m512i sums[ACTIVATION_MAX_DIGITS][4], positive[ACTIVATION_MAX_DIGITS][4];
     UNROLL
     for (int i = 0; i < 4; i++) {
         __m512i v[4];
@@ -107,12 +124,20 @@ ALWAYS_INLINE void quantize_scaled(const float *x, uint32_t largest, const int d
             v[l] = _mm512_cvt_roundps_epi32(scaled, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         }
         UNROLL
-        for (int j = digits - 1; j >= 0; j--)
-            sums[j][i] = take_digit(v, j == 0, to[j].q + 64 * i);
+        for (int j = digits - 1; j >= 0; j--) {
+            __m512i digit = take_digit(v, j == 0);
+            _mm512_storeu_si512((__m512i *)(to[j].q + 64 * i), digit);
+            sums[j][i] = sums_of_four(digit);
+            if (to[j].wide)
+                positive[j][i] = sums_of_four(_mm512_max_epi8(digit, _mm512_setzero_si512()));
+        }
     }
     UNROLL
     for (int j = 0; j < digits; j++) {
-        _mm_storeu_si128((__m128i *)to[j].sums, sub_block_sums(sums[j], in_order));
+        __m128i all = sub_block_sums(sums[j], in_order);
+        _mm_storeu_si128((__m128i *)to[j].sums, all);
+        if (to[j].wide)
+            *to[j].wide = is_wide(all, sub_block_sums(positive[j], in_order));
         *to[j].d = step * (float)(1 << 8 * (digits - 1 - j));
     }
 }
@@ -128,7 +153,7 @@ static inline void quantize_block(const float *x, int digits, struct digits *out
 {
     struct digit_place to[ACTIVATION_MAX_DIGITS];
     for (int j = 0; j < digits; j++)
-        to[j] = (struct digit_place){out[j].q, out[j].sums, &out[j].d};
+        to[j] = (struct digit_place){out[j].q, out[j].sums, &out[j].d, &out[j].wide};
     switch (digits) {
     case 1: quantize_places(x, 1, false, to); break;
     case 2: quantize_places(x, 2, false, to); break;

@@ -51,18 +51,15 @@ ALWAYS_INLINE const uint8_t *fetch_ahead(const uint8_t *ahead, int lines)
     return ahead;
 }
 
-/* isum of a super-block for T virtual tokens, D of them at each x; fetches 4 * lines lines. The loop
- * over pairs of sub-blocks is not unrolled: compilers would mix its rounds and run out of
- * registers. */
-ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
-                             const struct panel_scales *scales, const struct digits *const x[],
+/* isum of a super-block for T virtual tokens, D of them at each x; fetches 4 * lines lines. High
+ * nibbles stay in place, so that a sum of theirs is 16 times as large, until it is shifted. The loop over
+ * pairs of sub-blocks is not unrolled: compilers would mix its rounds and run out of registers. */
+ALWAYS_INLINE void tile_isum(const int T, const int D, const bool wide, const uint8_t *block,
+                             const __m512i scales[4], const struct digits *const x[],
                              const uint8_t *ahead, int lines, __m512i isum[])
 {
-    const bool few = T <= FEW_TOKENS;
     const __m512i low4 = _mm512_set1_epi8(15);
-    /* Bytes 0 and 1 of a lane: scales of sub-blocks 2g and 2g+1. */
-    const __m512i scale_pairs[4] = {scales->scale[0], _mm512_srli_epi32(scales->scale[0], 16),
-                                    scales->scale[1], _mm512_srli_epi32(scales->scale[1], 16)};
+    const __mmask32 high_words = 0xaaaaaaaa;
     UNROLL
     for (int t = 0; t < T; t++)
         isum[t] = _mm512_setzero_si512();
@@ -76,11 +73,8 @@ ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
         UNROLL
         for (int c = 0; c < 8; c++) {
             __m512i line = panel_line(block, 64 * (8 * g + c));
-            if (few)
-                __asm__("" : "+v"(line)); /* compilers would load it once for each use */
-            __m512i low = _mm512_and_si512(line, low4);
-            __m512i high = few ? _mm512_andnot_si512(low4, line)
-                               : _mm512_and_si512(_mm512_srli_epi16(line, 4), low4);
+            __asm__("" : "+v"(line)); /* compilers would load it once for each use */
+            __m512i low = _mm512_and_si512(line, low4), high = _mm512_andnot_si512(low4, line);
             UNROLL
             for (int t = 0; t < T; t++) {
                 const int8_t *q = x[t / D][t % D].q + 64 * g + 4 * c;
@@ -88,15 +82,20 @@ ALWAYS_INLINE void tile_isum(const int T, const int D, const uint8_t *block,
                 odd[t] = dot_broadcast(odd[t], high, q + 32);
             }
         }
-        __m512i scale_even = byte_of_lanes(scale_pairs[g], 0);
-        __m512i scale_odd = byte_of_lanes(scale_pairs[g], 1);
         UNROLL
         for (int t = 0; t < T; t++) {
-            if (few)
-                odd[t] = _mm512_srai_epi32(odd[t], 4);
-            __m512i both = _mm512_add_epi32(_mm512_mullo_epi32(even[t], scale_even),
-                                            _mm512_mullo_epi32(odd[t], scale_odd));
-            isum[t] = _mm512_add_epi32(isum[t], both);
+            if (wide) {
+                __m512i scale_even = _mm512_maskz_mov_epi16(~high_words, scales[g]);
+                __m512i scale_odd = _mm512_srli_epi32(scales[g], 16);
+                __m512i unshifted = _mm512_srai_epi32(odd[t], 4);
+                __m512i both = _mm512_add_epi32(_mm512_mullo_epi32(even[t], scale_even),
+                                                _mm512_mullo_epi32(unshifted, scale_odd));
+                isum[t] = _mm512_add_epi32(isum[t], both);
+            } else {
+                __m512i high = _mm512_slli_epi32(odd[t], 12);
+                __m512i pair = _mm512_mask_blend_epi16(high_words, even[t], high);
+                isum[t] = _mm512_dpwssd_epi32(isum[t], pair, scales[g]);
+            }
         }
     }
 }
@@ -130,8 +129,18 @@ ALWAYS_INLINE void tile_i8(const int count, const int D, const struct panel_i8 *
     for (int64_t b = 0; b < panel->blocks; b++, block += PANEL_BLOCK_BYTES) {
         ahead = fetch_ahead(ahead, more_lines);
         struct panel_scales scales = panel_scales(block);
+        const __m512i scale_pairs[4] = {
+            byte_pair_of_lanes(scales.scale[0], 0), byte_pair_of_lanes(scales.scale[0], 2),
+            byte_pair_of_lanes(scales.scale[1], 0), byte_pair_of_lanes(scales.scale[1], 2)};
         __m512i isum[TILE_I8_MAX];
-        tile_isum(T, D, block, &scales, x, ahead, lines, isum);
+        int32_t wide = 0;
+        UNROLL
+        for (int t = 0; t < T; t++)
+            wide |= x[t / D][t % D].wide;
+        if (__builtin_expect(wide, 0))
+            tile_isum(T, D, true, block, scale_pairs, x, ahead, lines, isum);
+        else
+            tile_isum(T, D, false, block, scale_pairs, x, ahead, lines, isum);
         ahead += 64 * 4 * lines;
         __m512i min02 = _mm512_and_si512(scales.min[0], even_bytes);
         __m512i min46 = _mm512_and_si512(scales.min[1], even_bytes);

@@ -60,6 +60,14 @@ ALWAYS_INLINE __m512i byte_of_lanes(__m512i v, unsigned i)
     return _mm512_and_si512(_mm512_srli_epi32(v, 8 * i), _mm512_set1_epi32(255));
 }
 
+/* Bytes i and i+1 of each lane, i = 0 or 2, as two int16. */
+ALWAYS_INLINE __m512i byte_pair_of_lanes(__m512i v, int8_t i)
+{
+    const __m128i from = _mm_setr_epi8(i, -1, i + 1, -1, i + 4, -1, i + 5, -1, i + 8, -1, i + 9, -1,
+                                       i + 12, -1, i + 13, -1);
+    return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(from));
+}
+
 ALWAYS_INLINE __m512 panel_halves(const uint8_t *block, int offset)
 {
     return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(block + offset)));
