@@ -46,6 +46,12 @@ static inline int64_t next_unit(struct work_queue *queue)
     return atomic_fetch_add_explicit(&queue->next, 1, memory_order_relaxed);
 }
 
+/* The unit that next_unit would return now. */
+static inline int64_t waiting_unit(const struct work_queue *queue)
+{
+    return atomic_load_explicit(&queue->next, memory_order_relaxed);
+}
+
 /* ---- a product ---- */
 
 /* Weights are counted in super-blocks times virtual tokens (digits of a token), 1.4 ns each. */

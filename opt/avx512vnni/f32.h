@@ -197,7 +197,7 @@ static inline void panel_f32(const struct matrix *matrix, int64_t panel, bool ha
                              struct scratch_f32 *scratch)
 {
     int64_t rows = panel_rows(matrix, panel);
-    const uint8_t *src = native_panel(matrix, panel);
+    const uint8_t *src = panel_start(matrix, panel);
     memset(scratch->sums, 0, (size_t)tokens->n * sizeof(*scratch->sums));
     for (int64_t b = 0; b < matrix->blocks; b++) {
         for (int i = 0; ahead && i < PANEL_BLOCK_BYTES / 64; i++, ahead += 64)

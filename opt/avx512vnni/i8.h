@@ -23,10 +23,10 @@
 
 #define TILE_I8_MAX 6 /* virtual tokens */
 
-/* So few virtual tokens wait for the weights. Then hardware looks ahead better than prefetches do,
- * and unpacking must be short: high nibbles stay in place, and their sum, below 2^20 and a multiple
- * of 16, is shifted. */
+/* So few virtual tokens wait for the weights. Hardware looks ahead better than prefetches do then; where the
+ * weights go on elsewhere, some lines for each super-block give it a start. */
 #define FEW_TOKENS 2
+#define FEW_LINES  4
 
 /* acc + four unsigned bytes of w times four signed bytes at x, which every lane gets. In assembly
  * because gcc loads the broadcast into a register first. */
@@ -229,25 +229,30 @@ static inline struct tiling_i8 tiling_i8(int tokens, int digits)
     return t;
 }
 
-/* Panels [first, last) of a matrix for a group of tokens. `packed` is the whole matrix, or NULL:
- * then each panel is packed into `scratch` first. */
-static inline void panels_i8(const struct matrix *matrix, const uint8_t *packed, int64_t first,
-                             int64_t last, const struct tokens_i8 *tokens, uint8_t *scratch)
+/* Panels [first, last) of a matrix for a group of tokens. The matrix is packed, or native: then
+ * each panel is packed into `scratch` first. The last one fetches the panel `after`, unless it is NULL. */
+static inline void panels_i8(const struct matrix *matrix, uint8_t *scratch, int64_t first,
+                             int64_t last, const uint8_t *after, const struct tokens_i8 *tokens)
 {
     const int64_t panel_bytes = matrix->blocks * PANEL_BLOCK_BYTES;
     const struct tiling_i8 tiling = tiling_i8(tokens->n, tokens->digits);
+    const bool few = !scratch && tokens->n * tokens->digits <= FEW_TOKENS;
     for (int64_t p = first; p < last; p++) {
+        const uint8_t *weights = panel_start(matrix, p), *next = weights + panel_bytes;
         struct panel_i8 panel = {
             .blocks = matrix->blocks, .first_row = p * PANEL_ROWS, .stream = tokens->stream};
         panel.rows = first_lanes(panel_rows(matrix, p));
-        panel.packed = packed ? packed + p * panel_bytes : scratch;
-        if (!packed)
+        panel.packed = scratch ? scratch : weights;
+        if (scratch)
             pack_panel(matrix, p, scratch);
-        if (p + 1 < last && (!packed || tokens->n * tokens->digits > FEW_TOKENS))
-            panel.ahead = packed ? panel.packed + panel_bytes : native_panel(matrix, p + 1);
+        panel.ahead = p + 1 < last ? next : after;
+        if (few && panel.ahead == next)
+            panel.ahead = NULL;
         for (int i = 0, t = 0; i < tiling.tiles; i++) {
             int n = tiling.size + (i < tiling.larger);
             panel.ahead_lines = panel.ahead ? tiling.lines + (i < tiling.more_lines) : 0;
+            if (few && panel.ahead)
+                panel.ahead_lines = FEW_LINES;
             tiles_i8[tokens->digits][n](&panel, tokens->x + t, tokens->y + t);
             if (panel.ahead)
                 panel.ahead += 64 * panel.ahead_lines * panel.blocks;

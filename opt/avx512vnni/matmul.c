@@ -84,71 +84,89 @@ static int64_t pair_of(const struct pair_list *list, int64_t i)
     return list->pairs ? list->pairs[i] : i;
 }
 
-/* Pairs first to last - 1 of a list, panels [panel, end). */
-static void group_digits(const struct matmul_job *job, const struct matrix *matrix,
-                         const struct pair_list *list, int64_t first, int64_t last, int64_t panel,
-                         int64_t end, uint8_t *scratch)
+/* Where the weights of a panel begin. */
+static const uint8_t *panel_weights(const struct matmul_job *job, int64_t matrix, int64_t panel)
+{
+    const struct matmul *mm = &job->matmul;
+    int64_t panels = ceil_div(mm->m, PANEL_ROWS);
+    if (job->packed)
+        return job->packed + (matrix * panels + panel) * job->blocks * PANEL_BLOCK_BYTES;
+    return mm->w + (matrix * mm->m + panel * PANEL_ROWS) * job->blocks * Q4_K_BLOCK_BYTES;
+}
+
+/* Some pairs of a unit, at most a group, for a thread. */
+struct group {
+    const struct pair_list *list;
+    int64_t first, last;
+    void *scratch;
+};
+
+/* A group times panels [panel, end) of its matrix; meanwhile the panel at `after` is fetched. */
+static void group_digits(const struct matmul_job *job, const struct group *group, int64_t panel,
+                         int64_t end, const uint8_t *after)
 {
     const struct matmul *mm = &job->matmul;
     const struct digits *digits = job->prepared_sources;
-    const uint8_t *packed = NULL;
-    if (job->packed)
-        packed = job->packed + list->matrix * packed_bytes(1, mm->m, mm->k);
+    const struct matrix matrix = {panel_weights(job, group->list->matrix, 0), mm->m, job->blocks};
     struct tokens_i8 tokens;
-    tokens.n = (int)(last - first);
+    tokens.n = (int)(group->last - group->first);
     tokens.digits = matmul_digits(job->class);
     tokens.stream = job->stream;
     for (int t = 0; t < tokens.n; t++) {
-        int64_t pair = pair_of(list, first + t);
+        int64_t pair = pair_of(group->list, group->first + t);
         tokens.x[t] = digits + source_row(mm, pair) * job->blocks * tokens.digits;
         tokens.y[t] = mm->dst + pair * mm->m;
     }
-    panels_i8(matrix, packed, panel, end, &tokens, scratch);
+    panels_i8(&matrix, job->packed ? NULL : group->scratch, panel, end, after, &tokens);
 }
 
-static void group_f32(const struct matmul_job *job, const struct matrix *matrix,
-                      const struct pair_list *list, int64_t first, int64_t last, int64_t panel,
-                      int64_t end, struct scratch_f32 *scratch)
+static void group_f32(const struct matmul_job *job, const struct group *group, int64_t panel,
+                      int64_t end, const uint8_t *after)
 {
     const struct matmul *mm = &job->matmul;
+    const struct matrix matrix = {panel_weights(job, group->list->matrix, 0), mm->m, job->blocks};
     const bool half = job->class == MATMUL_F16;
     const float *src = half ? job->prepared_sources : mm->src;
     struct tokens_f32 tokens;
-    tokens.n = (int)(last - first);
+    tokens.n = (int)(group->last - group->first);
     for (int t = 0; t < tokens.n; t++) {
-        int64_t pair = pair_of(list, first + t);
+        int64_t pair = pair_of(group->list, group->first + t);
         tokens.x[t] = src + source_row(mm, pair) * mm->k;
         tokens.y[t] = mm->dst + pair * mm->m;
     }
     for (int64_t p = panel; p < end; p++) {
-        const uint8_t *ahead = p + 1 < end ? native_panel(matrix, p + 1) : NULL;
-        panel_f32(matrix, p, half, ahead, &tokens, scratch);
+        const uint8_t *ahead = p + 1 < end ? panel_start(&matrix, p + 1) : after;
+        panel_f32(&matrix, p, half, ahead, &tokens, group->scratch);
     }
 }
 
-void avx512vnni_matmul_rows(const struct matmul_job *job, const struct pair_list *list,
-                            int64_t first, int64_t last, int64_t row, int64_t end, int rank)
+/* The first weights of the unit that is next, unless another thread takes it; NULL: there is none. */
+static const uint8_t *waiting_weights(const struct matmul_job *job, struct unit_cursor at)
 {
-    const struct matmul *mm = &job->matmul;
-    int64_t panel = row / PANEL_ROWS, end_panel = ceil_div(min_i64(end, mm->rows), PANEL_ROWS);
-    void *scratch = job->thread_scratch + rank * job->thread_bytes;
-    struct matrix matrix = {mm->w, mm->m, job->blocks};
-    if (!job->packed)
-        matrix.w += list->matrix * mm->m * job->blocks * Q4_K_BLOCK_BYTES;
-    if (is_integer(job->class))
-        group_digits(job, &matrix, list, first, last, panel, end_panel, scratch);
-    else
-        group_f32(job, &matrix, list, first, last, panel, end_panel, scratch);
+    struct unit next;
+    if (!unit_at(&job->cut, &at, waiting_unit(&job->queue), &next))
+        return NULL;
+    return panel_weights(job, next.list->matrix, next.panel);
 }
 
-static void take_unit(const struct matmul_job *job, const struct unit *unit, int rank)
+/* The last panel goes by itself: the later the queue is asked, the surer is the answer. */
+static void take_unit(const struct matmul_job *job, const struct unit *unit,
+                      const struct unit_cursor *at, int rank)
 {
-    int64_t n = unit->last - unit->first;
-    int groups = (int)ceil_div(n, avx512vnni_matmul_group(job->class));
-    for (int g = 0; g < groups; g++)
-        avx512vnni_matmul_rows(job, unit->list, unit->first + share_start(n, g, groups),
-                               unit->first + share_start(n, g + 1, groups),
-                               unit->panel * PANEL_ROWS, unit->end * PANEL_ROWS, rank);
+    const int64_t n = unit->last - unit->first, matrix = unit->list->matrix;
+    const int64_t most = TOKEN_GROUP / max_i64(1, matmul_digits(job->class));
+    const int64_t groups = ceil_div(n, most), final = unit->end - 1;
+    for (int64_t g = 0; g < groups; g++) {
+        struct group group = {unit->list, unit->first + share_start(n, g, groups),
+                              unit->first + share_start(n, g + 1, groups),
+                              job->thread_scratch + rank * job->thread_bytes};
+        void (*run)(const struct matmul_job *, const struct group *, int64_t, int64_t,
+                    const uint8_t *) = is_integer(job->class) ? group_digits : group_f32;
+        run(job, &group, unit->panel, final, panel_weights(job, matrix, final));
+        const uint8_t *after =
+            g + 1 < groups ? panel_weights(job, matrix, unit->panel) : waiting_weights(job, *at);
+        run(job, &group, final, unit->end, after);
+    }
 }
 
 void avx512vnni_matmul_products(struct matmul_job *job, int rank)
@@ -156,7 +174,7 @@ void avx512vnni_matmul_products(struct matmul_job *job, int rank)
     struct unit_cursor at = {0};
     struct unit unit;
     while (unit_at(&job->cut, &at, next_unit(&job->queue), &unit))
-        take_unit(job, &unit, rank);
+        take_unit(job, &unit, &at, rank);
     if (job->stream)
         _mm_sfence(); /* before the barrier, which does not order such stores */
 }

@@ -84,15 +84,6 @@ bool avx512vnni_matmul_worth_streaming(const struct matmul *matmul);
 void avx512vnni_matmul_sources(const struct matmul_job *job, int rank, int team);
 void avx512vnni_matmul_products(struct matmul_job *job, int rank);
 
-/* The second step for some of the work: rows [row, end) of a matrix, row a multiple of 16, times pairs
- * first .. last - 1 of a list, at most avx512vnni_matmul_group. */
-static inline int64_t avx512vnni_matmul_group(enum matmul_class class)
-{
-    return TOKEN_GROUP / max_i64(1, matmul_digits(class));
-}
-void avx512vnni_matmul_rows(const struct matmul_job *job, const struct pair_list *list,
-                            int64_t first, int64_t last, int64_t row, int64_t end, int rank);
-
 /* What a kernel's functions do. */
 const char *avx512vnni_matmul_run(const struct matmul_op *op, enum matmul_class class,
                                   const void *shape, const void *args, const void *packed,

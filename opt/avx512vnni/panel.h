@@ -142,7 +142,7 @@ static inline int64_t panel_rows(const struct matrix *matrix, int64_t panel)
     return min_i64(PANEL_ROWS, matrix->rows - panel * PANEL_ROWS);
 }
 
-static inline const uint8_t *native_panel(const struct matrix *matrix, int64_t panel)
+static inline const uint8_t *panel_start(const struct matrix *matrix, int64_t panel)
 {
     return matrix->w + panel * PANEL_ROWS * matrix->blocks * Q4_K_BLOCK_BYTES;
 }
@@ -151,7 +151,7 @@ static inline const uint8_t *native_panel(const struct matrix *matrix, int64_t p
 static inline void pack_panel(const struct matrix *matrix, int64_t panel, uint8_t *packed)
 {
     int64_t rows = panel_rows(matrix, panel);
-    const uint8_t *src = native_panel(matrix, panel);
+    const uint8_t *src = panel_start(matrix, panel);
     for (int64_t b = 0; b < matrix->blocks; b++)
         pack_blocks(src + b * Q4_K_BLOCK_BYTES, matrix->blocks * Q4_K_BLOCK_BYTES, rows,
                     packed + b * PANEL_BLOCK_BYTES);
