@@ -18,7 +18,8 @@ static void quantize_unit(const struct activation_quantize_shape *s,
     struct digit_place to[ACTIVATION_MAX_DIGITS];
     for (int j = 0; j < s->digits; j++) {
         int64_t at = (row * s->digits + j) * blocks + b;
-        to[j] = (struct digit_place){a->q + at * ACTIVATION_BLOCK, a->sums + at * 8, a->d + at, NULL};
+        to[j] =
+            (struct digit_place){a->q + at * ACTIVATION_BLOCK, a->sums + at * 8, a->d + at, NULL};
     }
     switch (s->digits) {
     case 1: quantize_scaled(x, largest, 1, true, to); break;

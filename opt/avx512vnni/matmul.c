@@ -47,7 +47,7 @@ struct matmul_job avx512vnni_matmul_plan(const struct matmul *matmul, enum matmu
                                          const void *packed, void *scratch, int threads)
 {
     int64_t panels = ceil_div(matmul->rows, PANEL_ROWS), blocks = matmul->k / Q4_K_BLOCK;
-    return (struct matmul_job){
+    struct matmul_job job = {
         .matmul = *matmul,
         .class = class,
         .packed = packed,
@@ -58,6 +58,8 @@ struct matmul_job avx512vnni_matmul_plan(const struct matmul *matmul, enum matmu
         .thread_scratch = (uint8_t *)scratch + source_bytes(matmul, class),
         .thread_bytes = thread_bytes(matmul, class),
     };
+    fill_queue(&job.queue, unit_count(&job.cut), job.cut.team);
+    return job;
 }
 
 void avx512vnni_matmul_sources(const struct matmul_job *job, int rank, int team)
@@ -140,32 +142,33 @@ static void group_f32(const struct matmul_job *job, const struct group *group, i
     }
 }
 
-/* The first weights of the unit that is next, unless another thread takes it; NULL: there is none. */
-static const uint8_t *waiting_weights(const struct matmul_job *job, struct unit_cursor at)
+/* The first weights of the unit that a thread takes next, as far as it is known. */
+static const uint8_t *waiting_weights(const struct matmul_job *job, struct unit_cursor at, int rank)
 {
     struct unit next;
-    if (!unit_at(&job->cut, &at, waiting_unit(&job->queue), &next))
+    int64_t index = waiting_unit(&job->queue, rank);
+    if (index < 0 || !unit_at(&job->cut, &at, index, &next))
         return NULL;
     return panel_weights(job, next.list->matrix, next.panel);
 }
 
-/* The last panel goes by itself: the later the queue is asked, the surer is the answer. */
-static void take_unit(const struct matmul_job *job, const struct unit *unit,
-                      const struct unit_cursor *at, int rank)
+static void take_unit(const struct matmul_job *job, const struct unit *unit, const uint8_t *after,
+                      int rank)
 {
-    const int64_t n = unit->last - unit->first, matrix = unit->list->matrix;
+    const int64_t n = unit->last - unit->first;
     const int64_t most = TOKEN_GROUP / max_i64(1, matmul_digits(job->class));
-    const int64_t groups = ceil_div(n, most), final = unit->end - 1;
+    const int64_t groups = ceil_div(n, most);
     for (int64_t g = 0; g < groups; g++) {
         struct group group = {unit->list, unit->first + share_start(n, g, groups),
                               unit->first + share_start(n, g + 1, groups),
                               job->thread_scratch + rank * job->thread_bytes};
-        void (*run)(const struct matmul_job *, const struct group *, int64_t, int64_t,
-                    const uint8_t *) = is_integer(job->class) ? group_digits : group_f32;
-        run(job, &group, unit->panel, final, panel_weights(job, matrix, final));
-        const uint8_t *after =
-            g + 1 < groups ? panel_weights(job, matrix, unit->panel) : waiting_weights(job, *at);
-        run(job, &group, final, unit->end, after);
+        const uint8_t *then = after;
+        if (g + 1 < groups)
+            then = panel_weights(job, unit->list->matrix, unit->panel);
+        if (is_integer(job->class))
+            group_digits(job, &group, unit->panel, unit->end, then);
+        else
+            group_f32(job, &group, unit->panel, unit->end, then);
     }
 }
 
@@ -173,8 +176,9 @@ void avx512vnni_matmul_products(struct matmul_job *job, int rank)
 {
     struct unit_cursor at = {0};
     struct unit unit;
-    while (unit_at(&job->cut, &at, next_unit(&job->queue), &unit))
-        take_unit(job, &unit, &at, rank);
+    int64_t index;
+    while ((index = next_unit(&job->queue, rank)) >= 0 && unit_at(&job->cut, &at, index, &unit))
+        take_unit(job, &unit, waiting_weights(job, at, rank), rank);
     if (job->stream)
         _mm_sfence(); /* before the barrier, which does not order such stores */
 }

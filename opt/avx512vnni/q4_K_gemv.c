@@ -84,12 +84,13 @@ struct job {
     struct work_queue queue;
 };
 
-static void work_f32(struct job *job)
+static void work_f32(struct job *job, int rank)
 {
     const shape_t *s = job->shape;
     const float *x = job->args->x;
-    int64_t blocks = s->k / Q4_K_BLOCK, stride = blocks * Q4_K_BLOCK_BYTES, r;
-    while ((r = next_unit(&job->queue) * job->rows_of_unit) < s->n) {
+    int64_t blocks = s->k / Q4_K_BLOCK, stride = blocks * Q4_K_BLOCK_BYTES, unit;
+    while ((unit = next_unit(&job->queue, rank)) >= 0) {
+        int64_t r = unit * job->rows_of_unit;
         int64_t last = min_i64(r + job->rows_of_unit, s->n);
         const uint8_t *w = job->args->w + s->w_offset + r * stride;
         float *y = job->args->y + r, *end = job->args->y + last;
@@ -112,14 +113,11 @@ static const char *run_f32(const void *shape, const void *args, const void *prep
         return illegal;
     int64_t worth = ceil_div(s->n, ceil_div(THREAD_BLOCKS, s->k / Q4_K_BLOCK));
     int team = (int)min_i64(threads, worth);
-    struct job job = {.shape = s, .args = args, .rows_of_unit = s->n};
-    if (team == 1) {
-        work_f32(&job);
-        return NULL;
-    }
+    struct job job = {.shape = s, .args = args};
     job.rows_of_unit = ceil_div(s->n, (int64_t)team * UNITS * ROWS_F32) * ROWS_F32;
-#pragma omp parallel num_threads(team)
-    work_f32(&job);
+    fill_queue(&job.queue, ceil_div(s->n, job.rows_of_unit), team);
+#pragma omp parallel num_threads(team) if (team > 1)
+    work_f32(&job, omp_get_thread_num());
     return NULL;
 }
 
