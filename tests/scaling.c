@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Not a test but a tool. `scaling` prints the table of opt/SCALING.md from the model's constants;
- * `scaling queue` measures what a unit's turn at the queue costs here, with 1 and 2 threads. */
+ * `scaling queue` measures what a unit costs here that one thread takes from its share, or two take from one. */
 #include "tests/scaling.h"
 
 #include <math.h>
@@ -40,8 +40,8 @@ static double call_ns(const struct call *call, const struct scaling_machine *mac
     double fork = threads == 1 ? 0 : machine->fork_ns + machine->fork_thread_ns * threads;
     /* 8 units a thread, less where there are not so many; on average half of one is waited for. */
     double body = fmax(compute, memory), wait = threads == 1 ? 0 : body / UNITS / 2;
-    double queue = threads == 1 ? 0 : machine->queue_ns * threads * LEAST_UNITS;
-    return call->alone_ns + fork * (1 + call->barriers) + fmax(body + wait, queue);
+    double looks = threads == 1 ? 0 : machine->queue_ns * threads; /* until all shares are empty */
+    return call->alone_ns + fork * (1 + call->barriers) + body + fmax(wait, looks);
 }
 
 static void print_model(void)
@@ -61,8 +61,7 @@ static void print_model(void)
 
 static void take_turns(void *context, int rank)
 {
-    (void)rank;
-    while (next_unit(context) < QUEUE_TURNS)
+    while (next_unit(context, rank) >= 0)
         ;
 }
 
@@ -71,8 +70,9 @@ static void print_queue(void)
     for (int threads = 1; threads <= 2; threads++) {
         double best = INFINITY;
         for (int i = 0; i < 20; i++) {
-            struct work_queue queue = {0};
+            struct work_queue queue;
             struct timespec from, to;
+            fill_queue(&queue, QUEUE_TURNS, 1);
             timespec_get(&from, TIME_UTC);
             team_run(threads, take_turns, &queue);
             timespec_get(&to, TIME_UTC);

@@ -3,10 +3,10 @@
  * The include directions of the layers, and that the harness names no op:
  *
  *   ref/         libc; ref/
- *   opt/<tier>/  libc, intrinsics, OpenMP; ref/, opt/<tier>/, opt/partition.h
+ *   opt/<tier>/  libc, intrinsics, OpenMP; ref/, opt/<tier>/, what tiers share
  *   opt/peers/   libc, public headers of ggml; ref/, opt/peers/
  *   opt/usual/   libc, OpenMP; ref/, opt/usual/, the table of kernels and what the CPU can run
- *   opt/         libc, CPUID; ref/, opt/
+ *   opt/         libc, CPUID, OpenMP; ref/, opt/
  *   harness/     anything but intrinsics, OpenMP and ggml; harness/, and of the others only the headers
  *                below; GSL and jansson only in the files below (main may set GSL's error handler)
  *
@@ -31,7 +31,9 @@ static const char *const libc[] = {
     "threads.h",  "time.h",     "uchar.h",  "wchar.h",       "wctype.h"};
 static const char *const tier_system[] = {"immintrin.h", "omp.h"};
 static const char *const peers_system[] = {"ggml.h", "ggml-backend.h", "ggml-cpu.h"};
-static const char *const opt_system[] = {"cpuid.h"};
+static const char *const tier_own[] = {"opt/partition.h", "opt/scratch.h", "opt/matmul.h",
+                                       "opt/moe_ffn.h", "opt/moe_lists.h"};
+static const char *const opt_system[] = {"cpuid.h", "omp.h"};
 static const char *const usual_system[] = {"omp.h"};
 static const char *const usual_own[] = {"opt/kernels.h", "opt/cpu.h"};
 static const char *const harness_own[] = {"ref/op.h",      "ref/kernel.h",        "ref/layer.h",
@@ -97,7 +99,7 @@ static bool own_allowed(const char *file, const char *header)
         return true;
     if (tier_of(file, tier, sizeof(tier)))
         return starts(header, "ref/") || starts(header, tier) ||
-               (!starts(file, "opt/peers/") && strcmp(header, "opt/partition.h") == 0);
+               (!starts(file, "opt/peers/") && IN(header, tier_own));
     if (starts(file, "opt/"))
         return starts(header, "ref/") || starts(header, "opt/");
     return starts(header, "harness/") || IN(header, harness_own);
@@ -320,7 +322,8 @@ static const struct sample {
      "ref/j.c:2: must not include gsl/gsl_rng.h"},
     {"opt/a.c", "#include <cpuid.h>\n#include \"opt/avx2/kernels.h\"\n#include \"ref/op.h\"", NULL},
     {"opt/b.c", "#include \"harness/case.h\"", "opt/b.c:1: must not include harness/case.h"},
-    {"opt/c.c", "#include <omp.h>", "opt/c.c:1: must not include omp.h"},
+    {"opt/c.c", "#include <omp.h>\n#include <immintrin.h>",
+     "opt/c.c:2: must not include immintrin.h"},
     {"opt/avx2/a.c", "#include <immintrin.h>\n#include <omp.h>\n#include \"opt/avx2/b.h\"", NULL},
     {"opt/avx2/b.h", "#include \"opt/partition.h\"\n#include \"ref/q4_K.h\"\n#include <math.h>",
      NULL},

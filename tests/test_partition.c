@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The partition of work (opt/partition.h) at 8, 64 and 256 threads, by simulation: threads of
- * different speeds take units from one queue. What a unit costs is the model of opt/SCALING.md, not
+ * different speeds take units from its queue. What a unit costs is the model of opt/SCALING.md, not
  * the partition's own weights. `test_partition table` prints all.
  */
 #include <math.h>
@@ -10,6 +10,7 @@
 
 #include "harness/random.h"
 #include "opt/partition.h"
+#include "opt/team.h"
 #include "ref/fill.h"
 #include "tests/cunit_main.h"
 #include "tests/scaling.h"
@@ -71,19 +72,18 @@ struct outcome {
 };
 
 /*
- * What a queue can promise. All threads are busy until the last unit starts, so that the makespan
- * is at most the ideal time T, the turns at the queue, and the largest unit on the slowest
- * thread, of speed s. With u units a thread the turns take u * team * q, a unit T / u; the sum is
- * least for u = sqrt(T / (s * team * q)). But the partition makes 8 units at most, by weights that put
- * reading a super-block at 16 tokens, and none smaller than a panel times twelve tokens, or than what
- * a panel takes from memory.
+ * What the queue can promise. As long as a unit is left no thread is idle, so that the makespan is at most the
+ * ideal time and the largest unit on the slowest thread. The partition makes 8 units a thread,
+ * by weights that put reading a super-block at 16 tokens, and none smaller than a panel times twelve tokens,
+ * or than what a panel takes from memory. Looking for what others left takes a look at each share; a thread
+ * does so a few times.
  */
-static double promise(double ideal, int team, double slowest, double queue, double grain,
+static double promise(double ideal, int team, double slowest, double look, double grain,
                       double read)
 {
-    double loss = 2 * sqrt(team * queue / (slowest * ideal));
-    loss = fmax(loss, fmax(1, read / (16 * SCALING_TOKEN_NS)) / (8 * slowest));
-    return 1 / (1 + fmax(loss, grain / (slowest * ideal)));
+    double unit = fmax(1, read / (16 * SCALING_TOKEN_NS)) * ideal / 8;
+    double late = fmax(unit, grain) / slowest + 3 * fmin(team, SHARES) * look;
+    return ideal / (ideal + late);
 }
 
 /* ns of a unit, of a thread of full speed. */
@@ -102,29 +102,39 @@ static double speed(int thread, bool slow)
     return slow && thread % 8 < 2 ? 0.5 : 1;
 }
 
-typedef bool cut_units(const struct partition *cut, struct unit_cursor *at, int64_t index,
-                       struct unit *unit);
-
-/* Whoever is free first takes the next unit, after the others that are at the queue. */
-static struct outcome simulate(const struct product *p, const struct partition *cut,
-                               cut_units *units, const struct scaling_machine *machine, bool slow)
+/* Looks at shares that are not in the thread's cache, before it has a unit. */
+static int64_t looks(const struct work_queue *queue, int64_t units, int team, int thread,
+                     int64_t unit)
 {
-    double free_at[MAX_THREADS] = {0}, queue_free = 0, work = 0, speeds = 0, end = 0;
+    int64_t own = thread % queue->shares, share = 0;
+    while (unit >= share_start(units, share + 1, queue->shares))
+        share++;
+    return (share - own + queue->shares) % queue->shares + (team > queue->shares);
+}
+
+/* Whoever is free first takes the next unit. */
+static struct outcome simulate(const struct product *p, const struct partition *cut,
+                               const struct scaling_machine *machine, bool slow)
+{
+    double free_at[MAX_THREADS] = {0}, work = 0, speeds = 0, end = 0;
     struct unit_cursor at[MAX_THREADS] = {{0}};
     const double read = scaling_read_gb_per_s(machine, cut->team) / cut->team;
-    struct unit unit;
-    int64_t index = 0;
+    const int64_t units = unit_count(cut);
+    struct work_queue queue;
+    fill_queue(&queue, units, cut->team);
     for (int t = 0; t < cut->team; t++)
         speeds += speed(t, slow);
-    for (;; index++) {
+    for (;;) {
         int t = 0;
         for (int i = 1; i < cut->team; i++)
             t = free_at[i] < free_at[t] ? i : t;
-        queue_free = fmax(free_at[t], queue_free) + machine->queue_ns;
-        if (!units(cut, &at[t], index, &unit))
+        struct unit unit;
+        int64_t index = next_unit(&queue, t);
+        if (index < 0 || !unit_at(cut, &at[t], index, &unit))
             break;
         double ns = unit_ns(p, &unit, (int)cut->digits, read);
-        free_at[t] = queue_free + ns / speed(t, slow);
+        free_at[t] += (double)looks(&queue, units, cut->team, t, index) * machine->queue_ns;
+        free_at[t] += ns / speed(t, slow);
         work += ns;
         end = fmax(end, free_at[t]);
     }
@@ -134,20 +144,71 @@ static struct outcome simulate(const struct product *p, const struct partition *
                             promise(ideal, cut->team, slow ? 0.5 : 1, machine->queue_ns,
                                     unit_ns(p, &least, (int)cut->digits, read),
                                     SCALING_BLOCK_BYTES / read),
-                            (double)index / cut->team};
+                            (double)units / cut->team};
 }
 
 /* ---- tests ---- */
+
+/* A thread's own units come in order, then the last ones of others; each once. */
+static void test_queue(void)
+{
+    struct work_queue queue;
+    fill_queue(&queue, 8, 3); /* 0-2, 3-5, 6-7 */
+    static const struct {
+        int rank;
+        int64_t waiting, unit;
+    } turns[] = {{1, 3, 3},  {1, 4, 4}, {0, 0, 0},   {1, 5, 5},   {1, -1, 7}, {4, -1, 6},
+                 {2, -1, 2}, {0, 1, 1}, {0, -1, -1}, {2, -1, -1}, {5, -1, -1}};
+    for (size_t i = 0; i < COUNT(turns); i++) {
+        CU_ASSERT_EQUAL(waiting_unit(&queue, turns[i].rank), turns[i].waiting);
+        CU_ASSERT_EQUAL(next_unit(&queue, turns[i].rank), turns[i].unit);
+    }
+    fill_queue(&queue, 0, 1);
+    CU_ASSERT_EQUAL(next_unit(&queue, 0), -1);
+    fill_queue(&queue, UINT32_MAX, 1000);
+    CU_ASSERT_EQUAL(queue.shares, SHARES);
+    CU_ASSERT_EQUAL(next_unit(&queue, 999), share_start(UINT32_MAX, 999 % SHARES, SHARES));
+}
+
+enum { RACE_UNITS = 20000, RACERS = 4 };
+
+struct race {
+    struct work_queue queue;
+    _Atomic int taken[RACE_UNITS];
+};
+
+static void race(void *context, int rank)
+{
+    struct race *race = context;
+    for (int64_t unit; (unit = next_unit(&race->queue, rank)) >= 0;)
+        atomic_fetch_add(&race->taken[unit], 1);
+}
+
+/* All threads but one have no share worth mentioning, so that they rob that one and each other. */
+static void test_queue_race(void)
+{
+    static struct race state;
+    for (int shares = 1; shares <= RACERS; shares++) {
+        memset(&state, 0, sizeof(state));
+        fill_queue(&state.queue, RACE_UNITS, shares);
+        team_run(RACERS, race, &state);
+        int wrong = 0;
+        for (int i = 0; i < RACE_UNITS; i++)
+            wrong += state.taken[i] != 1;
+        CU_ASSERT_EQUAL(wrong, 0);
+    }
+}
 
 /* Every panel times pair exactly once, whichever thread takes which unit; nothing empty. */
 static void check_covers(const struct partition *cut)
 {
     struct unit_cursor at[3] = {{0}};
     struct unit unit;
-    int64_t last_matrix = -1, list = -1;
+    int64_t last_matrix = -1, list = -1, units = 0;
     uint8_t *seen = NULL;
     bool exact = true;
     for (int64_t index = 0; unit_at(cut, &at[index * index % 3], index, &unit); index++) {
+        units++;
         int64_t n = unit.list->n;
         if (unit.list->matrix != last_matrix) {
             for (int64_t i = 0; list >= 0 && i < cut->panels * cut->lists[list].n; i++)
@@ -170,6 +231,7 @@ static void check_covers(const struct partition *cut)
     free(seen);
     CU_ASSERT_TRUE(exact);
     CU_ASSERT_EQUAL(list, cut->n_lists - 1);
+    CU_ASSERT_EQUAL(units, unit_count(cut));
 }
 
 static void test_covers(void)
@@ -216,6 +278,9 @@ static void test_one_thread(void)
     struct unit_cursor at = {0};
     struct unit unit;
     CU_ASSERT_TRUE(unit_at(&cut, &at, n - 1, &unit));
+    CU_ASSERT_PTR_EQUAL(unit.list, &lists[n - 1]);
+    CU_ASSERT_TRUE(unit_at(&cut, &at, 3, &unit)); /* back again */
+    CU_ASSERT_PTR_EQUAL(unit.list, &lists[3]);
     CU_ASSERT_FALSE(unit_at(&cut, &at, n, &unit));
 }
 
@@ -234,7 +299,7 @@ static void check_balance(const struct product *p, int64_t tokens, enum assay_ro
     const int threads = teams[team].threads;
     struct partition cut = cut_of(p, lists, n, 1, threads);
     for (int slow = 0; slow < 2; slow++) {
-        struct outcome got = simulate(p, &cut, unit_at, teams[team].machine, slow);
+        struct outcome got = simulate(p, &cut, teams[team].machine, slow);
         bool plenty = threads == 8 || (threads == 64 && tokens >= 302);
         bool good = got.balance >= got.promised && (got.balance >= 0.85 || !plenty || slow);
         CU_ASSERT_TRUE(good);
@@ -266,6 +331,8 @@ static void test_balance(void)
 }
 
 static CU_TestInfo tests[] = {
+    {"queue", test_queue},
+    {"queue, raced for", test_queue_race},
     {"all is covered once", test_covers},
     {"odd shapes", test_odd_shapes},
     {"one thread", test_one_thread},

@@ -71,7 +71,7 @@ struct cache {
 
 static int64_t sums_bytes(const shape_t *s)
 {
-    return scratch_part(assay_mul(groups_of(s) + 7, sizeof(float)));
+    return line_bytes(groups_of(s) + 7, sizeof(float));
 }
 
 static struct cache cache_of(const shape_t *s, void *scratch)
@@ -169,7 +169,7 @@ AVX2_INLINE void v3_tasks(const int bits, const shape_t *s, const args_t *a,
 static const char *run_v3(const shape_t *s, const args_t *a, void *scratch, int threads)
 {
     struct cache cache = cache_of(s, scratch);
-    int64_t tasks = divide_up(s->out_dim, TASK_ROWS);
+    int64_t tasks = ceil_div(s->out_dim, TASK_ROWS);
     fill_cache(s, a->x, &cache);
     threads = team(s, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -266,7 +266,7 @@ static int64_t scratch_v3(const void *shape, int threads)
 {
     (void)threads;
     const shape_t *s = shape;
-    return assay_add(sums_bytes(s), s->bits == 4 ? scratch_part(assay_mul(s->in_dim, 4)) : 0);
+    return assay_add(sums_bytes(s), s->bits == 4 ? line_bytes(s->in_dim, 4) : 0);
 }
 
 static int64_t scratch(const void *shape, int threads)

@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "ref/op.h"
+#include "opt/partition.h"
+#include "opt/scratch.h"
 #include "ref/q4_K.h"
 
 /* Kernel bodies whose tile size must become a constant. */
@@ -74,23 +75,6 @@ AVX2_INLINE void store_floats(float *p, __m256 v, int64_t count)
         _mm256_maskstore_ps(p, first_lanes(count), v);
 }
 
-/* Bytes of a scratch part, such that the next part is aligned; -1 stays -1. */
-static inline int64_t scratch_part(int64_t bytes)
-{
-    int64_t padded = assay_add(bytes, ASSAY_BUFFER_ALIGN - 1);
-    return padded < 0 ? -1 : padded / ASSAY_BUFFER_ALIGN * ASSAY_BUFFER_ALIGN;
-}
-
-static inline int64_t divide_up(int64_t a, int64_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-static inline int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 struct range {
     int64_t first, last; /* last is not in it */
 };
@@ -98,10 +82,8 @@ struct range {
 /* This thread's share of `count` items; successive threads have successive shares. */
 static inline struct range thread_range(int64_t count)
 {
-    int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    int64_t each = count / threads, more = count % threads;
-    int64_t first = thread * each + (thread < more ? thread : more);
-    return (struct range){first, first + each + (thread < more)};
+    int64_t rank = omp_get_thread_num(), team = omp_get_num_threads();
+    return (struct range){share_start(count, rank, team), share_start(count, rank + 1, team)};
 }
 
 #endif

@@ -1,103 +1,52 @@
 /* SPDX-License-Identifier: MIT */
-#include "opt/avx2/matmul.h"
-
+/*
+ * The matmul kernels of this tier (opt/matmul.h). Rows are transposed eight at a time into panels, row r in
+ * 32-bit lane r; two of them, a slab (panel.h), are a panel of opt/matmul.h. It meets the tokens of a group in
+ * tiles, as equal as can be. Rows past m are zero blocks and are not stored.
+ *
+ * i8, i16, i24: native weights are packed into scratch, for a single tile each super-block just before
+ * it is used (dot_i8.h: why nothing overflows). f32, f16: each super-block of a panel is dequantized once for up to
+ * FLOAT_GROUP pairs, whose sums wait in scratch (dot_f32.h).
+ */
 #include "opt/avx2/dot_f32.h"
 #include "opt/avx2/dot_i8.h"
-#include "ref/q4_K_dot.h"
+#include "opt/avx2/kernels.h"
+#include "opt/avx2/tier.h"
 
-#define UNITS            8     /* of work for each thread, at least, to even out their speeds */
-#define F32_PAIRS        48    /* a multiple of the tile; 48 KB of activations of a super-block */
-#define PARALLEL_WEIGHTS 65536 /* below, threads cost more than they save */
+#define FLOAT_GROUP 48 /* a multiple of the tile; 48 KB of activations of a super-block */
 
-/* Per-thread scratch of classes f32 and f16. */
-struct f32_room {
+/* A thread's scratch of classes f32 and f16. */
+struct float_scratch {
     _Alignas(64) float w[F32_WEIGHTS];
-    float sums[F32_PAIRS][SLAB_ROWS];
+    float sums[FLOAT_GROUP][SLAB_ROWS];
     uint8_t slab[SLAB_BYTES];
 };
 
 /* A slab of a matrix, and the pairs that meet it. */
 struct slab_task {
     const struct matmul_job *job;
-    const uint8_t *w;
-    int64_t row;
-    const struct pair_list *list;
-    int64_t first, n; /* of the list's pairs */
+    const struct matmul_group *group;
+    int64_t n, row; /* pairs; the slab's first row */
 };
 
-static int64_t source_blocks(const struct matmul *matmul)
+/* The slab's rows in a native matrix. Rows past matmul->rows are not read: in an indirect dispatch they may
+ * still exist. */
+static struct slab_source native_slab(const struct slab_task *task)
 {
-    return assay_mul(matmul->sources, matmul->k / Q4_K_BLOCK);
-}
-
-static int64_t source_bytes(const struct matmul *matmul, enum matmul_class class)
-{
-    int64_t blocks = source_blocks(matmul);
-    if (class == MATMUL_F32)
-        return 0;
-    if (class == MATMUL_F16)
-        return scratch_part(assay_mul(blocks, Q4_K_BLOCK * sizeof(float)));
-    return scratch_part(assay_mul(blocks, matmul_digits(class) * sizeof(struct i8_block)));
-}
-
-static int64_t room_bytes(const struct matmul *matmul, enum matmul_class class)
-{
-    if (class >= MATMUL_I8_PACKED)
-        return 0;
-    if (matmul_digits(class) > 0)
-        return packed_bytes(1, 1, matmul->k);
-    return scratch_part(sizeof(struct f32_room));
-}
-
-int64_t avx2_matmul_work_bytes(const struct matmul *sizes, enum matmul_class class, int threads)
-{
-    return assay_add(source_bytes(sizes, class), assay_mul(threads, room_bytes(sizes, class)));
-}
-
-struct matmul_job avx2_matmul_plan(const struct matmul *matmul, enum matmul_class class,
-                                   const void *packed, void *scratch, int threads)
-{
-    int64_t slabs = divide_up(matmul->rows, SLAB_ROWS);
-    int64_t units = divide_up((int64_t)threads * UNITS, matmul->n_lists > 0 ? matmul->n_lists : 1);
-    int64_t unit_rows = divide_up(slabs, threads > 1 ? units : 1) * SLAB_ROWS;
-    return (struct matmul_job){
-        .matmul = *matmul,
-        .class = class,
-        .packed = packed,
-        .blocks = matmul->k / Q4_K_BLOCK,
-        .units = unit_rows > 0 ? divide_up(matmul->rows, unit_rows) : 0,
-        .unit_rows = unit_rows,
-        .prepared_sources = scratch,
-        .rooms = (uint8_t *)scratch + source_bytes(matmul, class),
-        .room_bytes = room_bytes(matmul, class),
-    };
-}
-
-void avx2_matmul_sources(const struct matmul_job *job)
-{
-    int64_t n = job->class == MATMUL_F32 ? 0 : source_blocks(&job->matmul);
-    int digits = matmul_digits(job->class);
-#pragma omp for schedule(static)
-    for (int64_t b = 0; b < n; b++) {
-        const float *x = job->matmul.src + b * Q4_K_BLOCK;
-        if (digits > 0)
-            i8_quantize(x, digits, (struct i8_block *)job->prepared_sources + b * digits);
-        else
-            f32_round_block(x, (float *)job->prepared_sources + b * Q4_K_BLOCK);
-    }
+    const struct matmul_job *job = task->job;
+    return slab_source(matmul_panel(job, task->group->list->matrix, 0), job->matmul.rows,
+                       job->blocks, task->row);
 }
 
 static int64_t pair_of(const struct slab_task *task, int64_t i)
 {
-    return task->list->pairs ? task->list->pairs[task->first + i] : task->first + i;
+    return matmul_pair(task->group->list, task->group->first + i);
 }
 
-/* The row of src that a pair reads. */
+/* The row of prepared or original activations of pair i. */
 static int64_t source_row(const struct slab_task *task, int64_t i)
 {
-    const struct matmul *mm = &task->job->matmul;
-    int64_t pair = pair_of(task, i);
-    return mm->ne11 == 1 ? (int64_t)((uint32_t)pair / (uint32_t)mm->top_k) : pair;
+    return matmul_source(&task->job->matmul, pair_of(task, i));
 }
 
 /* Stores the sums of pair i of the task. */
@@ -111,49 +60,42 @@ static void store_sums(const struct slab_task *task, int64_t i, const float *sum
         store_floats(dst + PANEL_ROWS, _mm256_loadu_ps(sums + PANEL_ROWS), rows - PANEL_ROWS);
 }
 
-/* The tiles that cut n pairs into parts of at most `tile`, as equal as can be: where the i-th
- * starts. */
-static int64_t tile_start(int64_t n, int64_t tiles, int64_t i)
-{
-    return n / tiles * i + smaller(i, n % tiles);
-}
-
-static void slab_f32(const struct slab_task *task, struct f32_room *room)
+static void slab_f32(const struct slab_task *task, struct float_scratch *scratch)
 {
     const struct matmul_job *job = task->job;
     const bool half = job->class == MATMUL_F16;
-    const float *src = half ? job->prepared_sources : job->matmul.src, *x[F32_PAIRS];
+    const float *src = half ? job->prepared_sources : job->matmul.src, *x[FLOAT_GROUP];
     for (int64_t i = 0; i < task->n; i++)
         x[i] = src + source_row(task, i) * job->matmul.k;
-    struct slab_source from = slab_source(task->w, job->matmul.rows, job->blocks, task->row);
-    memset(room->sums, 0, sizeof(room->sums));
-    int64_t tiles = divide_up(task->n, F32_TILE);
+    struct slab_source from = native_slab(task);
+    memset(scratch->sums, 0, sizeof(scratch->sums));
+    int64_t tiles = ceil_div(task->n, F32_TILE);
     for (int64_t b = 0; b < job->blocks; b++) {
-        slab_pack(&from, b, b + 1, room->slab);
+        slab_pack(&from, b, b + 1, scratch->slab);
         for (int h = 0; h < 2; h++) {
-            const uint8_t *panel = room->slab + h * PANEL_BYTES;
-            float *sums = room->sums[0] + h * PANEL_ROWS;
+            const uint8_t *panel = scratch->slab + h * PANEL_BYTES;
+            float *sums = scratch->sums[0] + h * PANEL_ROWS;
             if (task->n == 1)
                 (half ? f16_single : f32_single)(panel, x[0], sums);
             else
-                (half ? f16_dequant : f32_dequant)(panel, room->w);
+                (half ? f16_dequant : f32_dequant)(panel, scratch->w);
             for (int64_t i = 0; task->n > 1 && i < tiles; i++) {
-                int64_t first = tile_start(task->n, tiles, i);
-                int64_t last = tile_start(task->n, tiles, i + 1);
-                f32_tile(room->w, x + first, last - first, sums + first * SLAB_ROWS);
+                int64_t first = share_start(task->n, i, tiles);
+                int64_t last = share_start(task->n, i + 1, tiles);
+                f32_tile(scratch->w, x + first, last - first, sums + first * SLAB_ROWS);
             }
         }
         for (int64_t i = 0; i < task->n; i++)
             x[i] += Q4_K_BLOCK;
     }
     for (int64_t i = 0; i < task->n; i++)
-        store_sums(task, i, room->sums[i]);
+        store_sums(task, i, scratch->sums[i]);
 }
 
 /* One tile: `count` pairs of the task from `first` on. The weights are the slab `packed`, or, if
- * that is NULL, are packed into `room`, each super-block before it is used. */
+ * that is NULL, are packed into scratch, each super-block before it is used. */
 static void tile_i8(const struct slab_task *task, int64_t first, int64_t count,
-                    const uint8_t *packed, uint8_t *room, struct i8_ahead *ahead)
+                    const uint8_t *packed, struct i8_ahead *ahead)
 {
     const struct matmul_job *job = task->job;
     const int digits = matmul_digits(job->class);
@@ -165,10 +107,10 @@ static void tile_i8(const struct slab_task *task, int64_t first, int64_t count,
     if (packed) {
         tile(packed, job->blocks, x, ahead, sums);
     } else {
-        struct slab_source from = slab_source(task->w, job->matmul.rows, job->blocks, task->row);
+        struct slab_source from = native_slab(task);
         for (int64_t b = 0; b < job->blocks; b++) {
-            slab_pack(&from, b, b + 1, room);
-            tile(room, 1, x, ahead, sums);
+            slab_pack(&from, b, b + 1, task->group->scratch);
+            tile(task->group->scratch, 1, x, ahead, sums);
             for (int64_t t = 0; t < count; t++)
                 x[t] += digits;
         }
@@ -183,106 +125,71 @@ static void tile_i8(const struct slab_task *task, int64_t first, int64_t count,
     }
 }
 
-static void slab_i8(const struct slab_task *task, const uint8_t *packed, uint8_t *room)
+/* Meanwhile fetches the packed slab `next`, unless it is NULL. */
+static void slab_i8(const struct slab_task *task, const uint8_t *packed, const uint8_t *next)
 {
     const struct matmul_job *job = task->job;
-    const int digits = matmul_digits(job->class);
-    int64_t bytes = job->blocks * SLAB_BYTES, tiles = divide_up(task->n, I8_TILE / digits);
+    const int64_t tiles = ceil_div(task->n, I8_TILE / matmul_digits(job->class));
     struct i8_ahead ahead = {0};
-    if (packed && task->row + SLAB_ROWS < job->matmul.rows)
-        ahead = (struct i8_ahead){packed + bytes, packed + 2 * bytes,
-                                  (int)divide_up(SLAB_BYTES / 64 / 4, tiles)};
+    if (next)
+        ahead = (struct i8_ahead){next, next + job->blocks * SLAB_BYTES,
+                                  (int)ceil_div(SLAB_BYTES / 64 / 4, tiles)};
     if (!packed && tiles > 1) {
-        struct slab_source from = slab_source(task->w, job->matmul.rows, job->blocks, task->row);
-        slab_pack(&from, 0, job->blocks, room);
-        packed = room;
+        struct slab_source from = native_slab(task);
+        slab_pack(&from, 0, job->blocks, task->group->scratch);
+        packed = task->group->scratch;
     }
     for (int64_t i = 0; i < tiles; i++) {
-        int64_t first = tile_start(task->n, tiles, i);
-        tile_i8(task, first, tile_start(task->n, tiles, i + 1) - first, packed, room, &ahead);
+        int64_t first = share_start(task->n, i, tiles);
+        tile_i8(task, first, share_start(task->n, i + 1, tiles) - first, packed, &ahead);
     }
 }
 
-/* Rows past matmul->rows are not read: in an indirect dispatch they may still exist. */
-void avx2_matmul_rows(const struct matmul_job *job, const struct pair_list *list, struct range rows)
+static void multiply(const struct matmul_job *job, const struct matmul_group *group, int64_t panel,
+                     int64_t end, const uint8_t *after)
 {
-    const struct matmul *mm = &job->matmul;
-    void *room = job->rooms + omp_get_thread_num() * job->room_bytes;
-    struct slab_task task = {job, NULL, rows.first, list, 0, list->n};
-    const uint8_t *packed = NULL;
-    if (job->packed)
-        packed = job->packed + list->matrix * packed_bytes(1, mm->m, mm->k);
-    else
-        task.w = mm->w + list->matrix * mm->m * job->blocks * Q4_K_BLOCK_BYTES;
-    int64_t last = smaller(rows.last, mm->rows);
-    for (; task.row < last; task.row += SLAB_ROWS) {
-        if (matmul_digits(job->class) > 0) {
-            const uint8_t *slab = packed ? packed + packed_bytes(1, task.row, mm->k) : NULL;
-            slab_i8(&task, slab, room);
-            continue;
-        }
-        for (task.first = 0; task.first < list->n; task.first += F32_PAIRS) {
-            task.n = smaller(F32_PAIRS, list->n - task.first);
-            slab_f32(&task, room);
+    struct slab_task task = {.job = job, .group = group, .n = group->last - group->first};
+    for (int64_t p = panel; p < end; p++) {
+        task.row = p * SLAB_ROWS;
+        if (matmul_digits(job->class) == 0) {
+            slab_f32(&task, group->scratch);
+        } else if (job->packed) {
+            const uint8_t *packed = matmul_panel(job, group->list->matrix, p);
+            slab_i8(&task, packed, p + 1 < end ? packed + job->blocks * SLAB_BYTES : after);
+        } else {
+            slab_i8(&task, NULL, NULL);
         }
     }
 }
 
-void avx2_matmul_products(const struct matmul_job *job)
+static void quantize(const float *x, int digits, void *to)
 {
-    int64_t units = job->matmul.n_lists * job->units;
-#pragma omp for schedule(dynamic)
-    for (int64_t unit = 0; unit < units; unit++) {
-        int64_t row = unit % job->units * job->unit_rows;
-        avx2_matmul_rows(job, &job->matmul.lists[unit / job->units],
-                         (struct range){row, row + job->unit_rows});
-    }
+    i8_quantize(x, digits, to);
 }
 
-const char *avx2_matmul_run(const struct matmul_op *op, enum matmul_class class, const void *shape,
-                            const void *args, const void *packed, void *scratch, int threads)
+static void pack(const uint8_t *w, int64_t rows, int64_t blocks, int64_t panel, uint8_t *packed)
 {
-    const char *illegal = assay_illegal(op->op, shape, NULL);
-    if (illegal)
-        return illegal;
-    struct matmul matmul = op->sizes(shape);
-    op->bind(shape, args, scratch, &matmul);
-    uint8_t *work = (uint8_t *)scratch + op->lists_bytes(shape);
-    if (matmul.n_lists * matmul.rows <= PARALLEL_WEIGHTS / matmul.k)
-        threads = 1;
-    struct matmul_job job = avx2_matmul_plan(&matmul, class, packed, work, threads);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        avx2_matmul_sources(&job);
-        avx2_matmul_products(&job);
-    }
-    return NULL;
+    struct slab_source from = slab_source(w, rows, blocks, panel * SLAB_ROWS);
+    slab_pack(&from, 0, blocks, packed);
 }
 
-int64_t avx2_matmul_scratch(const struct matmul_op *op, enum matmul_class class, const void *shape,
-                            int threads)
-{
-    struct matmul sizes = op->sizes(shape);
-    return assay_add(op->lists_bytes(shape), avx2_matmul_work_bytes(&sizes, class, threads));
-}
+const struct matmul_tier avx2_matmul = {
+    .quantize = quantize,
+    .digit_bytes = sizeof(struct i8_block),
+    .round = f32_round_block,
+    .multiply = multiply,
+    .float_scratch = sizeof(struct float_scratch),
+    .float_group = FLOAT_GROUP,
+    .float_depth = f32_depth,
+    .pack = pack,
+};
 
-int64_t avx2_matmul_depth(const struct matmul_op *op, enum matmul_class class, const void *shape)
-{
-    int64_t k = op->sizes(shape).k;
-    if (matmul_digits(class) > 0)
-        return q4_K_twin_depth(k, matmul_digits(class));
-    return f32_depth(k) - (class == MATMUL_F16); /* whose weights are exact */
-}
-
-int64_t avx2_matmul_packed_bytes(const struct matmul_op *op, const void *shape)
-{
-    struct matmul sizes = op->sizes(shape);
-    return packed_bytes(sizes.matrices, sizes.m, sizes.k);
-}
-
-void avx2_matmul_pack(const struct matmul_op *op, const void *shape, const uint8_t *w, void *packed,
-                      int threads)
-{
-    struct matmul sizes = op->sizes(shape);
-    pack_matrices(w, sizes.matrices, sizes.m, sizes.k, packed, threads);
-}
+MATMUL_KERNEL(avx2, q4_K_gemv, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_INTEGER_KERNELS(avx2, q4_K_gemv)
+MATMUL_KERNEL(avx2, q4_K_gemm, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_INTEGER_KERNELS(avx2, q4_K_gemm)
+MATMUL_KERNEL(avx2, q4_K_gemm_moe_id, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_KERNEL(avx2, q4_K_gemm_moe_id, f16, "f16", MATMUL_F16, ASSAY_F16, .twin = 0)
+MATMUL_INTEGER_KERNELS(avx2, q4_K_gemm_moe_id)
+MATMUL_KERNEL(avx2, q4_K_gemv_moe_id, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)
+MATMUL_INTEGER_KERNELS(avx2, q4_K_gemv_moe_id)

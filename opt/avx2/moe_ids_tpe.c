@@ -9,18 +9,7 @@
 #include "ref/moe_ids_tpe.h"
 #include "opt/avx2/common.h"
 #include "opt/avx2/kernels.h"
-#include "opt/avx2/moe_parts.h"
-
-void avx2_moe_lists(const struct moe_ids_tpe_shape *s, const int32_t *selected, int32_t *tpe,
-                    int32_t *ids)
-{
-    memset(tpe, 0, (size_t)s->experts * sizeof(*tpe));
-    for (int64_t pair = 0; pair < s->tokens * s->top_k; pair++) {
-        uint32_t e = (uint32_t)selected[pair];
-        if (e < (uint64_t)s->experts)
-            ids[e * s->stride + tpe[e]++] = (int32_t)pair;
-    }
-}
+#include "opt/moe_lists.h"
 
 static int32_t largest(const int32_t *tpe, int64_t experts)
 {
@@ -39,8 +28,8 @@ static int32_t largest(const int32_t *tpe, int64_t experts)
 
 static void grid(int32_t max_pairs, int64_t m, int64_t experts, uint32_t *to)
 {
-    to[0] = (uint32_t)divide_up(max_pairs > 1 ? max_pairs : 1, MOE_TILE_PAIRS);
-    to[1] = (uint32_t)divide_up(m, MOE_TILE_ROWS);
+    to[0] = (uint32_t)ceil_div(max_pairs > 1 ? max_pairs : 1, MOE_TILE_PAIRS);
+    to[1] = (uint32_t)ceil_div(m, MOE_TILE_ROWS);
     to[2] = (uint32_t)experts;
 }
 
@@ -53,7 +42,7 @@ static const char *run(const void *shape, const void *args, const void *prepared
     const char *illegal = assay_illegal(&moe_ids_tpe_op, shape, NULL);
     if (illegal)
         return illegal;
-    avx2_moe_lists(s, a->selected, a->tpe, a->ids);
+    list_pairs(s, a->selected, a->tpe, a->ids);
     int32_t max_pairs = largest(a->tpe, s->experts);
     grid(max_pairs, s->m_gate_up, s->experts, &a->grids[0]);
     grid(max_pairs, s->m_down, s->experts, &a->grids[3]);

@@ -16,7 +16,7 @@
 #include "opt/avx2/common.h"
 #include "opt/avx2/exp_f32.h"
 #include "opt/avx2/kernels.h"
-#include "opt/avx2/moe_parts.h"
+#include "opt/avx2/tier.h"
 #include "ref/moe_router_topk_softmax.h"
 
 typedef struct moe_router_topk_softmax_shape shape_t;
@@ -38,17 +38,17 @@ struct room {
 
 static int64_t padded_experts(const shape_t *s)
 {
-    return divide_up(s->experts, LANES) * LANES;
+    return ceil_div(s->experts, LANES) * LANES;
 }
 
 static int64_t row_bytes(const shape_t *s)
 {
-    return scratch_part(assay_mul(padded_experts(s), sizeof(float)));
+    return line_bytes(padded_experts(s), sizeof(float));
 }
 
 static int64_t list_bytes(const shape_t *s)
 {
-    return scratch_part(assay_mul(s->top_k, sizeof(double)));
+    return line_bytes(s->top_k, sizeof(double));
 }
 
 static int64_t room_bytes(const shape_t *s)
@@ -305,35 +305,37 @@ static void route_row(const shape_t *s, const float *logits, int32_t *ids, float
 /* Not inlined, so that no arithmetic moves out of the caller's change of MXCSR. */
 static __attribute__((noinline)) void route_rows(const shape_t *s,
                                                  const struct moe_router_topk_softmax_args *a,
-                                                 struct range tokens, const struct room *room)
+                                                 int64_t first, int64_t last,
+                                                 const struct room *room)
 {
-    for (int64_t token = tokens.first; token < tokens.last; token++)
+    for (int64_t token = first; token < last; token++)
         route_row(s, a->logits + token * s->experts, a->ids + token * s->top_k,
                   a->weights + token * s->top_k, room);
 }
 
-void avx2_moe_route(const shape_t *s, const struct moe_router_topk_softmax_args *a, void *scratch)
+void avx2_moe_route(const shape_t *s, const struct moe_router_topk_softmax_args *a, int64_t first,
+                    int64_t last, void *scratch)
 {
     unsigned saved = _mm_getcsr();
-    uint8_t *own = (uint8_t *)scratch + omp_get_thread_num() * room_bytes(s);
+    uint8_t *own = scratch;
     struct room room = {
         .row = (float *)(void *)own,
         .keys = (int64_t *)(void *)(own + row_bytes(s)),
         .selected = (double *)(void *)(own + row_bytes(s) + list_bytes(s)),
     };
     _mm_setcsr(MXCSR_DEFAULT);
-    route_rows(s, a, thread_range(s->tokens), &room);
+    route_rows(s, a, first, last, &room);
     _mm_setcsr(saved);
 }
 
-int64_t avx2_moe_route_bytes(const shape_t *s, int threads)
+int64_t avx2_moe_route_bytes(const shape_t *s)
 {
-    return assay_mul(threads, room_bytes(s));
+    return room_bytes(s);
 }
 
 static int64_t scratch_bytes(const void *shape, int threads)
 {
-    return avx2_moe_route_bytes(shape, threads);
+    return assay_mul(threads, room_bytes(shape));
 }
 
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
@@ -346,7 +348,12 @@ static const char *run(const void *shape, const void *args, const void *prepared
         return illegal;
     threads = s->tokens <= PARALLEL_LOGITS / s->experts ? 1 : threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    avx2_moe_route(s, args, scratch);
+    {
+        int rank = omp_get_thread_num(), team = omp_get_num_threads();
+        avx2_moe_route(s, args, share_start(s->tokens, rank, team),
+                       share_start(s->tokens, rank + 1, team),
+                       (uint8_t *)scratch + rank * room_bytes(s));
+    }
     return NULL;
 }
 
@@ -354,7 +361,7 @@ static const char *run(const void *shape, const void *args, const void *prepared
  * up to 512, four levels; the weight. Errors of the numerator, about two roundings, fit beside. */
 static int64_t depth(const void *shape)
 {
-    int64_t chain = divide_up(((const shape_t *)shape)->experts, LANES);
+    int64_t chain = ceil_div(((const shape_t *)shape)->experts, LANES);
     return 11 + (chain < SUM_EXPERTS / LANES ? chain : SUM_EXPERTS / LANES) + 4 + 1;
 }
 

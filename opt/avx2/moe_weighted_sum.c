@@ -3,7 +3,7 @@
  * a single token keeps several threads busy. */
 #include "opt/avx2/moe_weighted_sum.h"
 #include "opt/avx2/kernels.h"
-#include "opt/avx2/moe_parts.h"
+#include "opt/avx2/tier.h"
 
 #define UNIT_COLUMNS   1024
 #define PARALLEL_TERMS 32768 /* below this, threads cost more than they save */
@@ -17,12 +17,13 @@ static void sum_unit(const struct moe_weighted_sum_shape *s, const struct moe_we
                  a->out + token * s->m);
 }
 
-void avx2_moe_sum(const struct moe_weighted_sum_shape *s, const struct moe_weighted_sum_args *a)
+void avx2_moe_sum(const struct moe_weighted_sum_shape *s, const struct moe_weighted_sum_args *a,
+                  int rank, int team)
 {
-    int64_t units = divide_up(s->m, UNIT_COLUMNS);
-    struct range mine = thread_range(s->tokens * units);
-    for (int64_t unit = mine.first; unit < mine.last; unit++)
-        sum_unit(s, a, unit / units, unit % units * UNIT_COLUMNS);
+    int64_t pieces = ceil_div(s->m, UNIT_COLUMNS), units = s->tokens * pieces;
+    int64_t last = share_start(units, rank + 1, team);
+    for (int64_t unit = share_start(units, rank, team); unit < last; unit++)
+        sum_unit(s, a, unit / pieces, unit % pieces * UNIT_COLUMNS);
 }
 
 static const char *run(const void *shape, const void *args, const void *prepared, void *scratch,
@@ -35,7 +36,7 @@ static const char *run(const void *shape, const void *args, const void *prepared
         return illegal;
     threads = s->tokens * s->top_k * s->m < PARALLEL_TERMS ? 1 : threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    avx2_moe_sum(s, args);
+    avx2_moe_sum(s, args, omp_get_thread_num(), omp_get_num_threads());
     return NULL;
 }
 

@@ -121,26 +121,6 @@ static inline void slab_pack(const struct slab_source *from, int64_t first, int6
     }
 }
 
-/* Bytes of `matrices` packed matrices; -1 on overflow. */
-static inline int64_t packed_bytes(int64_t matrices, int64_t rows, int64_t k)
-{
-    int64_t blocks = assay_mul(divide_up(rows, SLAB_ROWS), k / Q4_K_BLOCK);
-    return assay_mul(assay_mul(matrices, blocks), SLAB_BYTES);
-}
-
-/* Packs matrices that stand one after the other. */
-static inline void pack_matrices(const uint8_t *w, int64_t matrices, int64_t rows, int64_t k,
-                                 uint8_t *packed, int threads)
-{
-    int64_t slabs = divide_up(rows, SLAB_ROWS), blocks = k / Q4_K_BLOCK;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < matrices * slabs; i++) {
-        const uint8_t *matrix = w + i / slabs * rows * blocks * Q4_K_BLOCK_BYTES;
-        struct slab_source from = slab_source(matrix, rows, blocks, i % slabs * SLAB_ROWS);
-        slab_pack(&from, 0, blocks, packed + i * blocks * SLAB_BYTES);
-    }
-}
-
 /* Scales and mins, as four bytes in each row's lane. */
 struct panel_scales {
     __m256i scales[2], mins[2]; /* sub-blocks 0..3 and 4..7 */

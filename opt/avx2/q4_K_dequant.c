@@ -69,7 +69,7 @@ AVX2_INLINE void dequant_run(const uint8_t *w, float *y, int64_t blocks, const b
 {
     struct block_scales scales[AHEAD];
     for (int64_t first = 0; first < blocks; first += AHEAD) {
-        int64_t end = smaller(first + AHEAD, blocks);
+        int64_t end = min_i64(first + AHEAD, blocks);
         for (int64_t b = first; b < end; b++)
             decode_scales(w + b * Q4_K_BLOCK_BYTES, &scales[b - first]);
         for (int64_t b = first; b < end; b++)

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "opt/partition.h"
-#include "ref/op.h"
+#include "opt/scratch.h"
 #include "ref/q4_K.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -85,13 +85,6 @@ ALWAYS_INLINE void block_tables(const uint8_t *block, __m512 table[Q4_K_SUB_BLOC
     UNROLL
     for (int j = 0; j < Q4_K_SUB_BLOCKS; j++)
         table[j] = nibble_table(nibble, scales[j], scales[Q4_K_SUB_BLOCKS + j]);
-}
-
-/* Bytes of n elements, rounded up to whole cache lines; -1 on overflow. */
-static inline int64_t line_bytes(int64_t n, int64_t element_bytes)
-{
-    int64_t bytes = assay_add(assay_mul(n, element_bytes), ASSAY_BUFFER_ALIGN - 1);
-    return bytes < 0 ? -1 : bytes / ASSAY_BUFFER_ALIGN * ASSAY_BUFFER_ALIGN;
 }
 
 #endif

@@ -31,7 +31,7 @@ static inline int64_t panels_f32_depth(int64_t k)
 struct scratch_f32 {
     _Alignas(64) uint8_t panel[PANEL_BLOCK_BYTES];
     _Alignas(64) float weights[Q4_K_BLOCK][LANES];
-    _Alignas(64) float sums[TOKEN_GROUP][LANES];
+    _Alignas(64) float sums[MATMUL_GROUP][LANES];
 };
 
 ALWAYS_INLINE __m512 round_to_half(__m512 x)
@@ -154,8 +154,8 @@ static tile_f32_fn *const tiles_f32[] = {NULL,       NULL,       tile_f32_2, til
 
 struct tokens_f32 {
     int n;
-    const float *x[TOKEN_GROUP];
-    float *y[TOKEN_GROUP]; /* of row 0 */
+    const float *x[MATMUL_GROUP];
+    float *y[MATMUL_GROUP]; /* of row 0 */
 };
 
 /* scratch->sums += the packed super-block b of a panel times that of the tokens. */

@@ -207,8 +207,8 @@ static tile_i8_fn *const tiles_i8[ACTIVATION_MAX_DIGITS + 1][TILE_I8_MAX + 1] = 
 struct tokens_i8 {
     int n, digits;
     bool stream; /* results past the caches */
-    const struct digits *x[TOKEN_GROUP];
-    float *y[TOKEN_GROUP]; /* of row 0 */
+    const struct digits *x[MATMUL_GROUP];
+    float *y[MATMUL_GROUP]; /* of row 0 */
 };
 
 /* How a group of tokens is cut into tiles, the first `larger` of them with one token more; and the

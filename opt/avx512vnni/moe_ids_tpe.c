@@ -14,7 +14,6 @@
 
 #include "opt/avx512vnni/common.h"
 #include "opt/avx512vnni/kernels.h"
-#include "opt/avx512vnni/moe_parts.h"
 
 ALWAYS_INLINE void append(int32_t *restrict tpe, int32_t *restrict ids, int64_t stride, int32_t e,
                           int64_t pair)
@@ -24,8 +23,8 @@ ALWAYS_INLINE void append(int32_t *restrict tpe, int32_t *restrict ids, int64_t 
     tpe[e] = count + 1;
 }
 
-void avx512vnni_moe_lists(const struct moe_ids_tpe_shape *s, const int32_t *restrict selected,
-                          int32_t *restrict tpe, int32_t *restrict ids)
+static void make_lists(const struct moe_ids_tpe_shape *s, const int32_t *restrict selected,
+                       int32_t *restrict tpe, int32_t *restrict ids)
 {
     const __m512i experts = _mm512_set1_epi32((int32_t)s->experts);
     int64_t pairs = s->tokens * s->top_k, stride = s->stride;
@@ -67,7 +66,7 @@ static const char *run(const void *shape, const void *args, const void *prepared
     const char *illegal = assay_illegal(&moe_ids_tpe_op, shape, NULL);
     if (illegal)
         return illegal;
-    avx512vnni_moe_lists(s, a->selected, a->tpe, a->ids);
+    make_lists(s, a->selected, a->tpe, a->ids);
     int64_t most = max_i64(1, longest(a->tpe, s->experts));
     const int64_t rows[2] = {s->m_gate_up, s->m_down};
     for (int i = 0; i < 2; i++) {

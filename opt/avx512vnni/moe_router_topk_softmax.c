@@ -24,7 +24,7 @@
 #include "opt/avx512vnni/common.h"
 #include "opt/avx512vnni/expf.h"
 #include "opt/avx512vnni/kernels.h"
-#include "opt/avx512vnni/moe_parts.h"
+#include "opt/avx512vnni/tier.h"
 
 #define BATCH         8
 #define SMALL_TOP_K   16

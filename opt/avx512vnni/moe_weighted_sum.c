@@ -6,7 +6,7 @@
 #include <omp.h>
 
 #include "opt/avx512vnni/kernels.h"
-#include "opt/avx512vnni/moe_parts.h"
+#include "opt/avx512vnni/tier.h"
 
 #define UNIT_COLUMNS 1024
 #define THREAD_TERMS 32768 /* fewer than this are not worth a thread */

@@ -17,15 +17,13 @@
 #include <string.h>
 
 #include "opt/avx512vnni/common.h"
+#include "opt/matmul.h"
 
-#define PANEL_ROWS        16
+#define PANEL_ROWS        MATMUL_ROWS
 #define PANEL_BLOCK_BYTES 2304
 #define PANEL_SCALES      2048
 #define PANEL_D           2240
 #define PANEL_DMIN        2272
-
-/* Tokens that go through a panel while it is in cache: enough to pay for packing it. */
-#define TOKEN_GROUP 96
 
 /* Scales and mins of a panel's super-block, as bytes of dwords: sub-blocks 0-3 and 4-7. */
 struct panel_scales {
@@ -155,26 +153,6 @@ static inline void pack_panel(const struct matrix *matrix, int64_t panel, uint8_
     for (int64_t b = 0; b < matrix->blocks; b++)
         pack_blocks(src + b * Q4_K_BLOCK_BYTES, matrix->blocks * Q4_K_BLOCK_BYTES, rows,
                     packed + b * PANEL_BLOCK_BYTES);
-}
-
-/* Bytes of `matrices` packed matrices; -1 on overflow. */
-static inline int64_t packed_bytes(int64_t matrices, int64_t rows, int64_t k)
-{
-    int64_t blocks = assay_mul(ceil_div(rows, PANEL_ROWS), k / Q4_K_BLOCK);
-    return assay_mul(assay_mul(matrices, blocks), PANEL_BLOCK_BYTES);
-}
-
-/* Packs matrices that stand one after the other. */
-static inline void pack_matrices(const struct matrix *first, int64_t matrices, uint8_t *packed,
-                                 int threads)
-{
-    int64_t panels = ceil_div(first->rows, PANEL_ROWS);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < matrices * panels; i++) {
-        struct matrix matrix = *first;
-        matrix.w += i / panels * matrix.rows * matrix.blocks * Q4_K_BLOCK_BYTES;
-        pack_panel(&matrix, i % panels, packed + i * matrix.blocks * PANEL_BLOCK_BYTES);
-    }
 }
 
 #endif

@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * q4_K_gemv.
- *
- * f32: four rows at a time, lanes are elements. Weights come from 16-entry tables (common.h) and meet
- * x in four chains, one for each of the four registers of 64 weights; the chains of a super-block
- * are joined and added to the row's 16 sums, which are added up at the end. Longest path: the
- * weight, 4 products and FMA of a chain, 2 to join, k/256 super-blocks, 4 across lanes.
+ * q4_K_gemv, class f32; integer classes are in matmul.c. Four rows at a time, lanes are elements.
+ * Weights come from 16-entry tables (common.h) and meet x in four chains, one for each of the four
+ * registers of 64 weights; the chains of a super-block are joined and added to the row's 16 sums,
+ * which are added up at the end. Longest path: the weight, 4 products and FMA of a chain, 2 to
+ * join, k/256 super-blocks, 4 across lanes.
  *
  * k is a multiple of 256 and so has no tail.
- *
- * i8, i16, i24: a matmul (matmul.h) of one matrix and one pair.
  */
 #include "ref/q4_K_gemv.h"
 
 #include <omp.h>
 
+#include "opt/avx512vnni/common.h"
 #include "opt/avx512vnni/kernels.h"
-#include "opt/avx512vnni/matmul.h"
 
 #define THREAD_BLOCKS 512 /* fewer super-blocks than this are not worth a thread */
 #define ROWS_F32      4   /* rows at a time: 16 chains in registers */
@@ -134,72 +131,3 @@ const struct assay_kernel q4_K_gemv_avx512vnni_f32 = {
     .depth = depth_f32,
     .run = run_f32,
 };
-
-static struct matmul sizes(const void *shape)
-{
-    const shape_t *s = shape;
-    return (struct matmul){
-        .m = s->n, .k = s->k, .matrices = 1, .top_k = 1, .ne11 = 1, .sources = 1};
-}
-
-static void bind(const void *shape, const void *args, void *memory, struct matmul *matmul)
-{
-    static const struct pair_list one = {.n = 1};
-    (void)memory;
-    const shape_t *s = shape;
-    const args_t *a = args;
-    matmul->rows = s->n;
-    matmul->w = a->w ? a->w + s->w_offset : NULL;
-    matmul->src = a->x;
-    matmul->dst = a->y;
-    matmul->lists = &one;
-    matmul->n_lists = 1;
-}
-
-static int64_t lists_bytes(const void *shape)
-{
-    (void)shape;
-    return 0;
-}
-
-static const struct matmul_op op = {&q4_K_gemv_op, sizes, bind, lists_bytes};
-MATMUL_FUNCTIONS(op, i8, MATMUL_I8)
-MATMUL_FUNCTIONS(op, packed, MATMUL_I8_PACKED)
-
-static int64_t prepared_bytes(const void *shape)
-{
-    return avx512vnni_matmul_packed_bytes(&op, shape);
-}
-
-static void prepare(const void *shape, const void *args, void *prepared, int threads)
-{
-    const uint8_t *w = ((const args_t *)args)->w + ((const shape_t *)shape)->w_offset;
-    avx512vnni_matmul_pack(&op, shape, w, prepared, threads);
-}
-
-const struct assay_kernel q4_K_gemv_avx512vnni_i8 = {
-    .op = "q4_K_gemv",
-    .name = "avx512vnni-i8",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_i8,
-    .scratch_bytes = scratch_i8,
-    .run = run_i8,
-};
-
-const struct assay_kernel q4_K_gemv_avx512vnni_i8_packed = {
-    .op = "q4_K_gemv",
-    .name = "avx512vnni-i8-packed",
-    .tier = "avx512vnni",
-    .numerics = ASSAY_I8,
-    .twin = 1,
-    .depth = depth_packed,
-    .prepared_bytes = prepared_bytes,
-    .prepare = prepare,
-    .scratch_bytes = scratch_packed,
-    .run = run_packed,
-};
-
-MATMUL_INTEGER_KERNELS(q4_K_gemv, i16, I16)
-MATMUL_INTEGER_KERNELS(q4_K_gemv, i24, I24)
