@@ -8,6 +8,7 @@ import statistics
 from reading import Bad
 
 RESAMPLES = 1000
+SAME_MEMORY = 1.15  # plain reads differ by less between calls that can be compared
 OVER = 1.03  # no share of a ceiling is above this, as harness/ceilings.h has it
 
 
@@ -197,12 +198,20 @@ def figures_of_kernels(goal, keys, measured):
             yield figure
 
 
+def same_memory(first, second):
+    """Whether memory was as fast beside one as beside the other, as far as that was measured."""
+    speeds = first["plain_read_gb_per_s"], second["plain_read_gb_per_s"]
+    return not all(speeds) or max(speeds) < SAME_MEMORY * min(speeds)
+
+
 def change(before, after, goal, measured, by_work):
     """From one case to the next: times as fast, or, by work, as many GFLOP/s."""
     figure = Figure(after, goal["mode"])
     try:
         _, first = measured.fastest(before, goal["kernel"], goal["mode"])
         name, second = measured.fastest(after, goal["kernel"], goal["mode"])
+        if by_work and not same_memory(first, second):
+            raise Missing("memory itself became faster or slower between the two cases")
         work = second["flop"] / first["flop"] if by_work else 1
         low, high = ratio_interval(first, second, False)
         figure.fill(name, second, work * first["median_ns"] / second["median_ns"],

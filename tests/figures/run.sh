@@ -68,7 +68,7 @@ part() {
             $model -c '^(q4_K_gemv|q4_K_dequant|moe_router_topk_softmax|moe_ids_tpe) '
         ;;
     layer) bench layer "avx512vnni-i8-packed|$peers" $model -c '^moe_ffn ' ;;
-    sweep) bench sweep 'avx512vnni-i8-packed' cases/figures/sweep.json --time 0.1 ;;
+    sweep) bench sweep 'avx512vnni-i8-packed' cases/figures/sweep.json --time 0.1 --blocks 4 ;;
     reference) bench reference 'ref|avx2.*' cases/ab --threads 1 --time 0.1 ;;
     table)
         set --
