@@ -131,6 +131,53 @@ static void check_sums(enum assay_numerics numerics, int32_t top, int32_t unit)
     }
 }
 
+/* So many results that a kernel may write them past the caches, which it must not where rows of dst are not
+ * whole cache lines: m is no multiple of 16, or dst is aligned to 4 bytes only. Row r has
+ * the only weight 1 at element r of 256. */
+enum { MANY_TOKENS = 520, MANY_ROWS = 1040, GUARD = 16 };
+
+static void check_many(enum assay_numerics numerics, int32_t top, int64_t m, int offset)
+{
+    static struct block_q4_K w[MANY_ROWS];
+    static float x[MANY_TOKENS * Q4_K_BLOCK];
+    static _Alignas(64) float memory[MANY_TOKENS * MANY_ROWS + 2 * GUARD];
+    float *dst = memory + offset;
+    const struct q4_K_gemm_shape shape = {m, Q4_K_BLOCK, MANY_TOKENS, 0};
+    const struct q4_K_gemm_args args = {(const uint8_t *)w, x, dst};
+    const struct assay_kernel *kernel;
+    clear_weights(w, MANY_ROWS);
+    for (int r = 0; r < MANY_ROWS; r++)
+        set_weight(&w[r], r % Q4_K_BLOCK, 1);
+    for (int i = 0; i < MANY_TOKENS * Q4_K_BLOCK; i++)
+        x[i] = (float)((int64_t)i * 40503 % top * (i % 2 ? -1 : 1));
+    for (int t = 0; t < MANY_TOKENS; t++)
+        x[t * Q4_K_BLOCK + t % Q4_K_BLOCK] = (float)top;
+    for (size_t n = 0; (kernel = runnable("q4_K_gemm", numerics, n)); n++) {
+        if (strncmp(kernel->name, "ref", 3) == 0)
+            continue;
+        memset(memory, 0xa5, sizeof(memory));
+        call(kernel, &shape, &args, 3);
+        size_t wrong = 0;
+        for (int64_t i = 0; i < MANY_TOKENS * m; i++)
+            wrong += dst[i] != x[i / m * Q4_K_BLOCK + i % m % Q4_K_BLOCK];
+        expect(wrong == 0, kernel, "one of many results is wrong");
+        uint32_t poison[1];
+        memset(poison, 0xa5, sizeof(poison));
+        wrong = 0;
+        for (int i = 0; i < GUARD; i++)
+            wrong += memcmp(dst + MANY_TOKENS * m + i, poison, sizeof(*poison)) != 0;
+        expect(wrong == 0, kernel, "writes behind many results");
+    }
+}
+
+static void test_many(void)
+{
+    check_many(ASSAY_I8, ACTIVATION_I8_MAX, 1040, 0);
+    check_many(ASSAY_I8, ACTIVATION_I8_MAX, 1040, 1);
+    check_many(ASSAY_I16, ACTIVATION_I16_MAX, 1033, 0);
+    check_many(ASSAY_I24, ACTIVATION_I24_MAX, 1024, 4);
+}
+
 static void test_i8(void)
 {
     check_class(ASSAY_I8, ACTIVATION_I8_MAX);
@@ -153,9 +200,7 @@ static void test_i24(void)
 }
 
 static CU_TestInfo tests[] = {
-    {"i8", test_i8},
-    {"i16", test_i16},
-    {"i24", test_i24},
+    {"i8", test_i8},   {"i16", test_i16}, {"i24", test_i24}, {"many results", test_many},
     CU_TEST_INFO_NULL,
 };
 
