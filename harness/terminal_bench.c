@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "harness/paint.h"
 #include "harness/terminal.h"
@@ -30,11 +31,27 @@ static void print_ceiling(const struct timing *t)
         printf("  %2.0f %% %s\n", 100 * fraction, t->ceiling.kind);
 }
 
+/* The kernel's name without its op, which the case's key begins with; other libraries' with theirs. */
+static const char *label(const struct timing *t)
+{
+    return strchr(t->result->kernel->label, '/') + 1;
+}
+
+static int label_width(const struct run *run)
+{
+    size_t width = 22;
+    for (size_t i = 0; i < run->timings.count; i++) {
+        size_t length = strlen(label(&run->timings.items[i]));
+        width = length > width ? length : width;
+    }
+    return (int)width;
+}
+
 static void print_timing(const struct run *run, const struct timing *t)
 {
     char median[16], low[16], high[16];
     double gb = (t->cost.read_bytes + t->cost.written_bytes) / t->median;
-    printf("  %-22s %-4s %8s  %8s .. %-8s", t->result->kernel->abi->name, bench_mode_names[t->mode],
+    printf("  %-*s %-4s %8s  %8s .. %-8s", label_width(run), label(t), bench_mode_names[t->mode],
            duration_text(t->median, median), duration_text(t->interval.low, low),
            duration_text(t->interval.high, high));
     if (t->cost.flop > 0)
@@ -64,8 +81,8 @@ static void print_aa(const struct run *run, const struct assay_case *item)
         const struct timing *twin = timings_twin(&run->timings, t);
         if (!twin)
             continue;
-        printf("%s%s%s %s %+.1f %%%s", DIM, before, t->result->kernel->abi->name,
-               bench_mode_names[t->mode], 100 * (t->median / twin->median - 1), PLAIN);
+        printf("%s%s%s %s %+.1f %%%s", DIM, before, label(t), bench_mode_names[t->mode],
+               100 * (t->median / twin->median - 1), PLAIN);
         before = ", ";
     }
     if (isfinite(plain_read))
@@ -86,9 +103,9 @@ void terminal_bench_tables(const struct run *run)
             if (first) {
                 printf("\n%s%s%s  (%d thread%s)\n", BOLD, item->key, PLAIN, t->threads,
                        t->threads == 1 ? "" : "s");
-                printf("%s  %-22s %-4s %8s  %20s %7s %7s %7s %4s   %s%s\n", DIM, "kernel", "mode",
-                       "a call", "95 % interval", "GFLOP/s", "GB/s", "x ref", "n", "of ceiling",
-                       PLAIN);
+                printf("%s  %-*s %-4s %8s  %20s %7s %7s %7s %4s   %s%s\n", DIM, label_width(run),
+                       "kernel", "mode", "a call", "95 % interval", "GFLOP/s", "GB/s", "x ref", "n",
+                       "of ceiling", PLAIN);
             }
             first = false;
             print_timing(run, t);

@@ -12,7 +12,7 @@
  * Gate, up and silu of 256 rows at once, so that they stay in L2, was 4 to 6 % slower at 32 and more tokens: panels
  * of two matrices in turns are not one linear stream.
  *
- * Every stage calls what the op of that name calls, so the result has the bits of the parts called
+ * The lists are those of moe_ids_tpe, and every other stage calls what the op of that name calls, so the result has the bits of the parts called
  * one by one. Weights are packed once; scratch is sized once, for all that is handed on.
  */
 #include "opt/moe_ffn.h"

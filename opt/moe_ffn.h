@@ -35,7 +35,7 @@ int64_t moe_ffn_prepared_bytes(const void *shape);
 void moe_ffn_prepare(const struct moe_tier *tier, const void *shape, const void *args, void *packed,
                      int threads);
 
-/* Kernel moe_ffn_TIER_SUFFIX, and further members. The tier is TIER_moe. */
+/* Kernel moe_ffn_TIER_SUFFIX, and further members. */
 #define MOE_FFN_KERNEL(tier_, suffix, label, class, numerics_, ...)                            \
     static const char *run_##suffix(const void *shape, const void *args, const void *prepared, \
                                     void *scratch, int threads)                                \
@@ -59,14 +59,32 @@ void moe_ffn_prepare(const struct moe_tier *tier, const void *shape, const void 
                                                             .run = run_##suffix,               \
                                                             __VA_ARGS__};
 
-#define MOE_FFN_KERNELS(tier)                                                           \
-    static void prepare(const void *shape, const void *args, void *packed, int threads) \
-    {                                                                                   \
-        moe_ffn_prepare(&tier##_moe, shape, args, packed, threads);                     \
-    }                                                                                   \
-    MOE_FFN_KERNEL(tier, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)                  \
-    MOE_FFN_KERNEL(tier, i8, "i8", MATMUL_I8, ASSAY_I8, .twin = 0)                      \
-    MOE_FFN_KERNEL(tier, i8_packed, "i8-packed", MATMUL_I8_PACKED, ASSAY_I8,            \
+/* Of a tier that has TIER_matmul, TIER_moe_route and so on, and silu_mul as an inline function. */
+#define MOE_FFN_KERNELS(tier_)                                                              \
+    static int64_t tier_##_route_depth(const void *shape)                                   \
+    {                                                                                       \
+        return moe_router_topk_softmax_##tier_.depth(shape);                                \
+    }                                                                                       \
+    static void tier_##_silu_mul(const float *gate, const float *up, int64_t n, float *out) \
+    {                                                                                       \
+        silu_mul(gate, up, n, out);                                                         \
+    }                                                                                       \
+    static const struct moe_tier tier_##_moe = {                                            \
+        .matmul = &tier_##_matmul,                                                          \
+        .route = tier_##_moe_route,                                                         \
+        .route_bytes = tier_##_moe_route_bytes,                                             \
+        .route_depth = tier_##_route_depth,                                                 \
+        .silu_mul = tier_##_silu_mul,                                                       \
+        .silu_mul_depth = SILU_MUL_DEPTH,                                                   \
+        .sum = tier_##_moe_sum,                                                             \
+    };                                                                                      \
+    static void prepare(const void *shape, const void *args, void *packed, int threads)     \
+    {                                                                                       \
+        moe_ffn_prepare(&tier_##_moe, shape, args, packed, threads);                        \
+    }                                                                                       \
+    MOE_FFN_KERNEL(tier_, f32, "f32", MATMUL_F32, ASSAY_F32, .twin = 0)                     \
+    MOE_FFN_KERNEL(tier_, i8, "i8", MATMUL_I8, ASSAY_I8, .twin = 0)                         \
+    MOE_FFN_KERNEL(tier_, i8_packed, "i8-packed", MATMUL_I8_PACKED, ASSAY_I8,               \
                    .prepared_bytes = moe_ffn_prepared_bytes, .prepare = prepare)
 
 #endif

@@ -94,7 +94,7 @@ static inline int64_t waiting_unit(const struct work_queue *queue, int rank)
 /* ---- a product ---- */
 
 /* Weights are counted in super-blocks times virtual tokens (digits of a token), 1.4 ns each. */
-#define READ_TOKENS   16   /* reading a super-block takes as long: 4 (one core) to 17 (64 cores) */
+#define READ_TOKENS   16   /* reading a super-block takes as long: 4 (one core) to 18 (64 cores) */
 #define THREAD_WEIGHT 8192 /* less than this is not worth a thread */
 #define UNITS         8    /* of a thread, to even out speeds */
 #define LEAST_TOKENS  12   /* fewer do not pay for reading a panel once more */

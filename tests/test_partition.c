@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The partition of work (opt/partition.h) at 8, 64 and 256 threads, by simulation: threads of
+ * The partition of work (opt/partition.h, opt/scratch.h) at 8, 64 and 256 threads, by simulation: threads of
  * different speeds take units from its queue. What a unit costs is the model of opt/SCALING.md, not
  * the partition's own weights. `test_partition table` prints all.
  */
@@ -10,6 +10,7 @@
 
 #include "harness/random.h"
 #include "opt/partition.h"
+#include "opt/scratch.h"
 #include "opt/team.h"
 #include "ref/fill.h"
 #include "tests/cunit_main.h"
@@ -149,6 +150,17 @@ static struct outcome simulate(const struct product *p, const struct partition *
 
 /* ---- tests ---- */
 
+static void test_scratch(void)
+{
+    CU_ASSERT_EQUAL(line_bytes(0, 4), 0);
+    CU_ASSERT_EQUAL(line_bytes(1, 1), 64);
+    CU_ASSERT_EQUAL(line_bytes(16, 4), 64);
+    CU_ASSERT_EQUAL(line_bytes(17, 4), 128);
+    CU_ASSERT_EQUAL(line_bytes(-1, 4), -1);
+    CU_ASSERT_EQUAL(line_bytes(INT64_MAX, 2), -1);
+    CU_ASSERT_EQUAL(line_bytes(INT64_MAX, 1), -1);
+}
+
 /* A thread's own units come in order, then the last ones of others; each once. */
 static void test_queue(void)
 {
@@ -184,7 +196,7 @@ static void race(void *context, int rank)
         atomic_fetch_add(&race->taken[unit], 1);
 }
 
-/* All threads but one have no share worth mentioning, so that they rob that one and each other. */
+/* There are as many threads as shares, or more, and two cores: whoever is ahead robs the others. */
 static void test_queue_race(void)
 {
     static struct race state;
@@ -331,6 +343,7 @@ static void test_balance(void)
 }
 
 static CU_TestInfo tests[] = {
+    {"bytes of scratch", test_scratch},
     {"queue", test_queue},
     {"queue, raced for", test_queue_race},
     {"all is covered once", test_covers},

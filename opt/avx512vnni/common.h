@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the kernels of tier avx512vnni share: the header of a q4_K block in registers, sums over
- * lanes, sizes of scratch. */
+ * lanes. */
 #ifndef ASSAY_OPT_AVX512VNNI_COMMON_H
 #define ASSAY_OPT_AVX512VNNI_COMMON_H
 

@@ -26,7 +26,7 @@
 #include "opt/avx512vnni/kernels.h"
 #include "opt/avx512vnni/tier.h"
 
-#define BATCH         4
+#define BATCH         8
 #define SMALL_TOP_K   16
 #define SUM_VECTORS   16    /* added up in f32 before they go to double */
 #define THREAD_LOGITS 16384 /* fewer logits than this are not worth a thread */

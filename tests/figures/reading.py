@@ -9,7 +9,8 @@ MEASURES = ("share_of", "faster_than", "ns_each", "scaling", "steps")
 SHARES = ("int8", "f32", "read", "plain_read", "store", "nt_store", "any")
 GOAL_KEYS = {"work": str, "cases": str, "mode": str, "kernel": str, "share_of": str,
              "faster_than": str, "ns_each": NUMBER, "scaling": bool, "steps": bool, "every": bool,
-             "at_least": NUMBER, "at_most": NUMBER, "stretch": NUMBER, "within_noise": bool}
+             "at_least": NUMBER, "at_most": NUMBER, "stretch": NUMBER, "within_noise": bool,
+             "note": str}
 OPTIONAL = type(None)
 
 

@@ -93,6 +93,12 @@ def summary_line(goal, figures):
     return f"| {goal['work']} | {aim(goal)} | {values} | {where} | {words} |"
 
 
+def note_line(goal, figures):
+    """What is known where a goal is not reached; None where it is, or nothing is known."""
+    missed = any(verdict(goal, figure).startswith("not reached") for figure in figures)
+    return f"- {goal['work']}, {aim(goal)}: {goal['note']}" if missed and "note" in goal else None
+
+
 def detail_line(goal, figure):
     if figure.missing:
         return f"| {short(figure.key)} | {figure.mode} | {figure.name or '-'} | - | - | - " \
@@ -182,15 +188,18 @@ def main(arguments):
     measured = Measured(reports)
     lines = [INTRODUCTION, *context_lines(reports), "", "## Goals", "",
              "| work | goal | worst to best | worst at | |", "|---|---|---|---|---|"]
-    details = ["", "## Each case"]
+    notes, details = [], ["", "## Each case"]
     for goal in goals:
         figures = figures_of(goal, sets, measured)
         lines.append(summary_line(goal, figures))
+        notes.append(note_line(goal, figures))
         details += ["", f"{goal['work']}: {aim(goal)}", "",
                     "| case | mode | kernel | a call | of ceiling | measured | |",
                     "|---|---|---|---|---|---|---|",
                     *(detail_line(goal, figure) for figure in figures)]
-    write(arguments[1], lines + details)
+    notes = ["", "## What is not reached, and what was tried", "", *filter(None, notes)] \
+        if any(notes) else []
+    write(arguments[1], lines + notes + details)
 
 
 if __name__ == "__main__":

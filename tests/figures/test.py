@@ -95,8 +95,8 @@ def base():
 def check_verdicts(directory):
     """Each a goal, and what its line must say; 2 and 0.5 tell a ratio from its inverse."""
     cases = [
-        ({"faster_than": "peer.*", "at_least": 1.9}, ["2 x [", "**reached**"]),
-        ({"faster_than": "peer.*", "at_least": 2.1}, ["2 x [", "**not reached**"]),
+        ({"faster_than": "peer.*", "at_least": 1.9, "note": "no wall"}, ["2 x [", "**reached**"]),
+        ({"faster_than": "peer.*", "at_least": 2.1, "note": "a wall"}, ["2 x [", "**not reached**"]),
         ({"faster_than": "peer:b", "at_least": 3.9}, ["4 x [", "**reached**"]),
         ({"kernel": "peer.*", "faster_than": "ours", "at_least": 0.6}, ["0.5 x [", "**not reached**"]),
         ({"faster_than": "other"}, ["**not measured**", "no kernel `other`"]),
@@ -139,6 +139,8 @@ def check_verdicts(directory):
         for words in wanted:
             if words not in line:
                 complain(f"{item}: no \"{words}\" in: {line}")
+    if "- w1, ≥ 2.1 x `peer.*`: a wall" not in text or "no wall" in text:
+        complain("the notes are not those of what is not reached")
     for words in ("made up", "Commit abc", "0.50 | 1 % | 20 % | 1.2 %", "NT fill 20.0 GB/s"):
         if words not in text:
             complain(f"context: no \"{words}\"")
@@ -202,6 +204,7 @@ def check_bad(directory):
         (aim(steps=True), [good], "goals[0]: must have one of"),
         (aim(mode="warm"), [good], "goals[0].mode"),
         (aim(share_of="gold"), [good], "goals[0].share_of"),
+        (aim(note=1), [good], "goals[0].note: is of the wrong type"),
         (aim(at_least="1"), [good], "goals[0].at_least: is of the wrong type"),
         (aim(at_least=1, at_most=2), [good], "goals[0]: has both"),
         (aim(kernel="("), [good], "goals[0].kernel"),
