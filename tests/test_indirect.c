@@ -73,6 +73,7 @@ static void test_smaller(void)
                                         {0, 2, 3}, {2, 0, 3}, {2, 2, 0}, {99, 99, 99}};
     static struct data data;
     make(&data);
+    CU_ASSERT_EQUAL(data.tpe[EXPERTS - 1], EACH);
     for (int numerics = 0; numerics < ASSAY_NUMERICS_COUNT; numerics++) {
         const struct assay_kernel *kernel;
         for (size_t n = 0; (kernel = runnable("q4_K_gemm_moe_id", numerics, n)); n++) {
