@@ -31,7 +31,8 @@ static void print_ceiling(const struct timing *t)
         printf("  %2.0f %% %s\n", 100 * fraction, t->ceiling.kind);
 }
 
-/* The kernel's name without its op, which the case's key begins with; other libraries' with theirs. */
+/* The kernel's name without its op, which the case's key begins with; other libraries' with
+ * theirs. */
 static const char *label(const struct timing *t)
 {
     return strchr(t->result->kernel->label, '/') + 1;

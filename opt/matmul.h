@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What all matmul kernels share: q4_K matrices times the activations of the pairs that meet them. An op
- * says which pairs meet which matrix (struct matmul_op), a tier how a group of pairs goes through some
- * panels (struct matmul_tier); the rest is in matmul.c.
+ * What all matmul kernels share: q4_K matrices times the activations of the pairs that meet them.
+ * An op says which pairs meet which matrix (struct matmul_op), a tier how a group of pairs goes
+ * through some panels (struct matmul_tier); the rest is in matmul.c.
  *
  * Source rows are prepared once: to int8 digits, or rounded to f16. Then threads take units of work
- * (partition.h), some panels of one list; a unit takes its pairs in groups, as equal as can be. A pair's result
- * depends neither on its group nor on the order of lists.
+ * (partition.h), some panels of one list; a unit takes its pairs in groups, as equal as can be. A
+ * pair's result depends neither on its group nor on the order of lists.
  */
 #ifndef ASSAY_OPT_MATMUL_H
 #define ASSAY_OPT_MATMUL_H
@@ -15,10 +15,12 @@
 #include "opt/scratch.h"
 #include "ref/q4_K.h"
 
-/* Packed weights are panels of 16 rows, in as many bytes as the native ones; the last is filled up. */
+/* Packed weights are panels of 16 rows, in as many bytes as the native ones; the last is filled
+ * up. */
 #define MATMUL_ROWS 16
 
-/* Virtual tokens, digits of tokens, that a panel serves while it is in cache: enough to pay for packing it. */
+/* Virtual tokens, digits of tokens, that a panel serves while it is in cache: enough to pay for
+ * packing it. */
 #define MATMUL_GROUP 96
 
 /* PACKED: weights come as panels. */
@@ -93,11 +95,13 @@ struct matmul_tier {
     void (*quantize)(const float *x, int digits, void *to);
     int64_t digit_bytes;
     void (*round)(const float *x, float *to);
-    /* A group times panels [panel, end) of its matrix; meanwhile fetches what is needed next, which begins
-     * `after` unless that is NULL. Scratch is a panel in integer classes with native weights. */
+    /* A group times panels [panel, end) of its matrix; meanwhile fetches what is needed next,
+     * which begins `after` unless that is NULL. Scratch is a panel in integer classes with native
+     * weights. */
     void (*multiply)(const struct matmul_job *job, const struct matmul_group *group, int64_t panel,
                      int64_t end, const uint8_t *after);
-    /* Classes f32 and f16: scratch of a thread, pairs of a group, roundings on the longest path of f32. */
+    /* Classes f32 and f16: scratch of a thread, pairs of a group, roundings on the longest path of
+     * f32. */
     int64_t float_scratch, float_group;
     int64_t (*float_depth)(int64_t k);
     /* A panel of a native matrix of so many rows. */

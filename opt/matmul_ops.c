@@ -106,7 +106,7 @@ int64_t moe_matmul_lists_bytes(const void *shape)
                       sizeof(struct pair_list));
 }
 
-/* ---- q4_K_gemv_moe_id: the ids become lists, so that an expert that several tokens chose is read once ---- */
+/* ---- q4_K_gemv_moe_id: ids become lists; what several tokens chose is read once ---- */
 
 static struct q4_K_gemm_moe_id_shape as_gemm(const struct q4_K_gemv_moe_id_shape *s)
 {
@@ -127,7 +127,8 @@ static struct matmul gemv_moe_sizes(const void *shape)
     return moe_matmul_sizes(&gemm);
 }
 
-/* Memory: that of moe_matmul_bind, ids, tpe. A list has room for every pair; only its start is touched. */
+/* Memory: that of moe_matmul_bind, ids, tpe. A list has room for every pair; only its start is
+ * touched. */
 static int64_t ids_bytes(const struct q4_K_gemm_moe_id_shape *gemm)
 {
     return line_bytes(assay_mul(gemm->experts, gemm->stride), sizeof(int32_t));
@@ -150,7 +151,8 @@ static void gemv_moe_bind(const void *shape, const void *args, void *memory, str
     struct moe_ids_tpe_shape lists = {
         .experts = s->experts, .top_k = s->top_k, .tokens = s->tokens, .stride = gemm.stride};
     list_pairs(&lists, a->ids, tpe, ids);
-    struct q4_K_gemm_moe_id_args as_lists = {a->w, a->src1, ids, tpe, NULL, a->dst};
+    struct q4_K_gemm_moe_id_args as_lists = {
+        .src1 = a->src1, .ids = ids, .tpe = tpe, .dst = a->dst};
     moe_matmul_bind(&gemm, &as_lists, memory, matmul);
 }
 

@@ -9,11 +9,12 @@
  *   down      units of the product
  *   combine   pieces of a token's columns
  *
- * Gate, up and silu of 256 rows at once, so that they stay in L2, was 4 to 6 % slower at 32 and more tokens: panels
- * of two matrices in turns are not one linear stream.
+ * Gate, up and silu of 256 rows at once, so that they stay in L2, was 4 to 6 % slower at 32 and
+ * more tokens: panels of two matrices in turns are not one linear stream.
  *
- * The lists are those of moe_ids_tpe, and every other stage calls what the op of that name calls, so the result has the bits of the parts called
- * one by one. Weights are packed once; scratch is sized once, for all that is handed on.
+ * The lists are those of moe_ids_tpe, and every other stage calls what the op of that name calls,
+ * so the result has the bits of the parts called one by one. Weights are packed once; scratch is
+ * sized once, for all that is handed on.
  */
 #include "opt/moe_ffn.h"
 
@@ -96,7 +97,8 @@ static struct matmul_job job_of(const struct layer *layer, bool down, const uint
 {
     const shape_t *s = layer->shape;
     struct q4_K_gemm_moe_id_shape product = product_of(s, down);
-    struct q4_K_gemm_moe_id_args args = {w, src, layer->pairs, layer->tpe, NULL, dst};
+    struct q4_K_gemm_moe_id_args args = {
+        .src1 = src, .ids = layer->pairs, .tpe = layer->tpe, .dst = dst};
     struct matmul matmul = moe_matmul_sizes(&product);
     matmul.w = w;
     moe_matmul_bind(&product, &args, layer->lists[down], &matmul);

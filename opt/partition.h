@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a team of threads divides work: by equal shares, or in units, which the quick take from the slow.
- * opt/SCALING.md is about how that does on larger machines.
+ * How a team of threads divides work: by equal shares, or in units, which the quick take from the
+ * slow. opt/SCALING.md is about how that does on larger machines.
  *
  * A product is lists of pairs, each times the panels (some rows) of a matrix. A unit is some panels
  * of a list times its pairs, or times some of them where there are more threads than panels. Lists
@@ -36,9 +36,10 @@ static inline int64_t share_start(int64_t n, int64_t rank, int64_t of)
 }
 
 /*
- * Units of work 0 .. n-1 in shares, of which each thread has one. It takes the units of its own in order, so
- * that it goes through memory in one direction, and prepared weights stay near who packed them; then it
- * takes the last ones of others. Threads beyond SHARES take from the share of another.
+ * Units of work 0 .. n-1 in shares, of which each thread has one. It takes the units of its own in
+ * order, so that it goes through memory in one direction, and prepared weights stay near who packed
+ * them; then it takes the last ones of others. Threads beyond SHARES take from the share of
+ * another.
  */
 #define SHARES 64
 
@@ -168,7 +169,8 @@ struct unit_cursor {
     int64_t list, units; /* units of the lists before */
 };
 
-/* Unit `index`; false: there are not so many. Quick if it comes after the one before of this cursor. */
+/* Unit `index`; false: there are not so many. Quick if it comes after the one before of this
+ * cursor. */
 static inline bool unit_at(const struct partition *cut, struct unit_cursor *at, int64_t index,
                            struct unit *unit)
 {

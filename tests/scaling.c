@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Not a test but a tool. `scaling` prints the table of opt/SCALING.md from the model's constants;
- * `scaling queue` measures what a unit costs here that one thread takes from its share, or two take from one. */
+ * `scaling queue` measures what a unit costs here that one thread takes from its share, or two
+ * take from one. */
 #include "tests/scaling.h"
 
 #include <math.h>
@@ -15,8 +16,8 @@
 
 enum { QUEUE_TURNS = 2000000 };
 
-/* A call of the model: super-blocks read, super-blocks times tokens multiplied, other bytes that go to
- * memory, what one thread does alone, barriers after the fork. */
+/* A call of the model: super-blocks read, super-blocks times tokens multiplied, other bytes that
+ * go to memory, what one thread does alone, barriers after the fork. */
 static const struct call {
     const char *name;
     double blocks, products, other_bytes, alone_ns;

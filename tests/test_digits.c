@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The integer classes by hand: activations that are integers with the largest one `top` have steps of 1.
- * A row whose only weight is 1 gives one of them back: that needs each digit in its place, with its
- * sign and its scale, in every kernel. Rows of weights 0 and 15 give sums at the ends of an int16, in which a
- * kernel may keep them. */
+/* The integer classes by hand: activations that are integers with the largest one `top` have steps
+ * of 1. A row whose only weight is 1 gives one of them back: that needs each digit in its place,
+ * with its sign and its scale, in every kernel. Rows of weights 0 and 15 give sums at the ends of
+ * an int16, in which a kernel may keep them. */
 #include "ref/activation_i8.h"
 #include "ref/q4_K.h"
 #include "ref/q4_K_gemm.h"
@@ -77,9 +77,10 @@ static void check_class(enum assay_numerics numerics, int32_t top)
     CU_ASSERT_TRUE(n > 0);
 }
 
-/* A token's digits are 0 but for one sub-block's: the first MAIN of them are of one sign and add up to
- * one of TOTALS from FIRST_TOTAL on, the others are OTHER of the opposite sign; 15 * 2184 = 32760. The last
- * activation of all makes the step 1. Rows: all of them, the first ones, the others. */
+/* A token's digits are 0 but for one sub-block's: the first MAIN of them are of one sign and add
+ * up to one of TOTALS from FIRST_TOTAL on, the others are OTHER of the opposite sign; 15 * 2184 =
+ * 32760. The last activation of all makes the step 1. Rows: all of them, the first ones, the
+ * others. */
 enum { MAIN = 20, OTHER = 50, FIRST_TOTAL = 2176, TOTALS = 17, SUMS_ROWS = 3 };
 enum { SUMS_TOKENS = TOTALS * 2 * 8, LAST = Q4_K_BLOCK - 1 };
 
@@ -131,9 +132,10 @@ static void check_sums(enum assay_numerics numerics, int32_t top, int32_t unit)
     }
 }
 
-/* So many activations that five threads share them, and so many results that a kernel may write them past the caches, which it must not where rows of dst are not
- * whole cache lines: m is no multiple of 16, or dst is aligned to 4 bytes only. Row r has
- * the only weight 1 at element r of 256. */
+/* So many activations that five threads share them, and so many results that a kernel may write
+ * them past the caches, which it must not where rows of dst are not whole cache lines: m is no
+ * multiple of 16, or dst is aligned to 4 bytes only. Row r has the only weight 1 at element r of
+ * 256. */
 enum { MANY_TOKENS = 520, MANY_ROWS = 1040, GUARD = 16 };
 
 static void check_many(enum assay_numerics numerics, int32_t top, int64_t m, int offset)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The fast kernels of q4_K_gemm_moe_id with a dispatch that is smaller than the lists: what it covers has the
- * bits of the whole, nothing else is written. (The contract has no such dispatch; the references take all.) */
+/* The fast kernels of q4_K_gemm_moe_id with a dispatch that is smaller than the lists: what it
+ * covers has the bits of the whole, nothing else is written. (The contract has no such dispatch;
+ * the references take all.) */
 #include "ref/fill.h"
 #include "ref/moe_ids_tpe.h"
 #include "ref/q4_K.h"

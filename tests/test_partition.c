@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The partition of work (opt/partition.h, opt/scratch.h) at 8, 64 and 256 threads, by simulation: threads of
- * different speeds take units from its queue. What a unit costs is the model of opt/SCALING.md, not
- * the partition's own weights. `test_partition table` prints all.
+ * The partition of work (opt/partition.h, opt/scratch.h) at 8, 64 and 256 threads, by simulation:
+ * threads of different speeds take units from its queue. What a unit costs is the model of
+ * opt/SCALING.md, not the partition's own weights. `test_partition table` prints all.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -73,11 +73,11 @@ struct outcome {
 };
 
 /*
- * What the queue can promise. As long as a unit is left no thread is idle, so that the makespan is at most the
- * ideal time and the largest unit on the slowest thread. The partition makes 8 units a thread,
- * by weights that put reading a super-block at 16 tokens, and none smaller than a panel times twelve tokens,
- * or than what a panel takes from memory. Looking for what others left takes a look at each share; a thread
- * does so a few times.
+ * What the queue can promise. As long as a unit is left no thread is idle, so that the makespan is
+ * at most the ideal time and the largest unit on the slowest thread. The partition makes 8 units a
+ * thread, by weights that put reading a super-block at 16 tokens, and none smaller than a panel
+ * times twelve tokens, or than what a panel takes from memory. Looking for what others left takes a
+ * look at each share; a thread does so a few times.
  */
 static double promise(double ideal, int team, double slowest, double look, double grain,
                       double read)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The matmul kernels of this tier (opt/matmul.h). Rows are transposed eight at a time into panels, row r in
- * 32-bit lane r; two of them, a slab (panel.h), are a panel of opt/matmul.h. It meets the tokens of a group in
- * tiles, as equal as can be. Rows past m are zero blocks and are not stored.
+ * The matmul kernels of this tier (opt/matmul.h). Rows are transposed eight at a time into panels,
+ * row r in 32-bit lane r; two of them, a slab (panel.h), are a panel of opt/matmul.h. It meets the
+ * tokens of a group in tiles, as equal as can be. Rows past m are zero blocks and are not stored.
  *
- * i8, i16, i24: native weights are packed into scratch, for a single tile each super-block just before
- * it is used (dot_i8.h: why nothing overflows). f32, f16: each super-block of a panel is dequantized once for up to
- * FLOAT_GROUP pairs, whose sums wait in scratch (dot_f32.h).
+ * i8, i16, i24: native weights are packed into scratch, for a single tile each super-block just
+ * before it is used (dot_i8.h: why nothing overflows). f32, f16: each super-block of a panel is
+ * dequantized once for up to FLOAT_GROUP pairs, whose sums wait in scratch (dot_f32.h).
  */
 #include "opt/avx2/dot_f32.h"
 #include "opt/avx2/dot_i8.h"
@@ -29,8 +29,8 @@ struct slab_task {
     int64_t n, row; /* pairs; the slab's first row */
 };
 
-/* The slab's rows in a native matrix. Rows past matmul->rows are not read: in an indirect dispatch they may
- * still exist. */
+/* The slab's rows in a native matrix. Rows past matmul->rows are not read: in an indirect dispatch
+ * they may still exist. */
 static struct slab_source native_slab(const struct slab_task *task)
 {
     const struct matmul_job *job = task->job;

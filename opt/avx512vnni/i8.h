@@ -23,8 +23,8 @@
 
 #define TILE_I8_MAX 6 /* virtual tokens */
 
-/* So few virtual tokens wait for the weights. Hardware looks ahead better than prefetches do then; where the
- * weights go on elsewhere, some lines for each super-block give it a start. */
+/* So few virtual tokens wait for the weights. Hardware looks ahead better than prefetches do then;
+ * where the weights go on elsewhere, some lines for each super-block give it a start. */
 #define FEW_TOKENS 2
 #define FEW_LINES  4
 
@@ -52,8 +52,9 @@ ALWAYS_INLINE const uint8_t *fetch_ahead(const uint8_t *ahead, int lines)
 }
 
 /* isum of a super-block for T virtual tokens, D of them at each x; fetches 4 * lines lines. High
- * nibbles stay in place, so that a sum of theirs is 16 times as large, until it is shifted. The loop over
- * pairs of sub-blocks is not unrolled: compilers would mix its rounds and run out of registers. */
+ * nibbles stay in place, so that a sum of theirs is 16 times as large, until it is shifted. The
+ * loop over pairs of sub-blocks is not unrolled: compilers would mix its rounds and run out of
+ * registers. */
 ALWAYS_INLINE void tile_isum(const int T, const int D, const bool wide, const uint8_t *block,
                              const __m512i scales[4], const struct digits *const x[],
                              const uint8_t *ahead, int lines, __m512i isum[])
@@ -230,7 +231,8 @@ static inline struct tiling_i8 tiling_i8(int tokens, int digits)
 }
 
 /* Panels [first, last) of a matrix for a group of tokens. The matrix is packed, or native: then
- * each panel is packed into `scratch` first. The last one fetches the panel `after`, unless it is NULL. */
+ * each panel is packed into `scratch` first. The last one fetches the panel `after`, unless it is
+ * NULL. */
 static inline void panels_i8(const struct matrix *matrix, uint8_t *scratch, int64_t first,
                              int64_t last, const uint8_t *after, const struct tokens_i8 *tokens)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The matmul kernels of this tier (opt/matmul.h): panels of 16 rows (panel.h) times activations in f32 or f16
- * (f32.h) or int8 digits (i8.h). A panel meets the tokens of a group in tiles, as equal as can be: 17 tokens are
- * three tiles of 6, 6 and 5. Rows past m are zero blocks in a panel and masked out of the store. Results that no
- * cache would keep until they are read are written past it.
+ * The matmul kernels of this tier (opt/matmul.h): panels of 16 rows (panel.h) times activations in
+ * f32 or f16 (f32.h) or int8 digits (i8.h). A panel meets the tokens of a group in tiles, as equal
+ * as can be: 17 tokens are three tiles of 6, 6 and 5. Rows past m are zero blocks in a panel and
+ * masked out of the store. Results that no cache would keep until they are read are written past
+ * it.
  */
 #include "opt/avx512vnni/f32.h"
 #include "opt/avx512vnni/i8.h"
